@@ -1,0 +1,100 @@
+"""Every tunable, one frozen model per consumer; the only reader of the environment.
+
+``configs/*.yaml`` writes these under ``args:``. An unknown key is refused. Where a field names an
+environment variable, that variable is its default and the YAML wins.
+"""
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Backend = Literal["facemesh", "openface"]
+"""What computed the features; a model serves only the backend it was trained on."""
+
+DEFAULT_MODEL = "mobilenetv2_celebv2"
+PRETRAINED_DIR = Path(__file__).parent / "models" / "pretrained"
+MAX_FRAMES = 30  # the seed's contract, not a tunable
+
+
+def _from_environment(name: str, default: str) -> str:
+    return os.environ.get(name) or default
+
+
+def cache_dir() -> Path:
+    """Where downloaded files live: ``$DEEPFAKE_SERVE_CACHE``, else the user's cache folder."""
+    user_cache = _from_environment("XDG_CACHE_HOME", str(Path.home() / ".cache"))
+    return Path(_from_environment("DEEPFAKE_SERVE_CACHE", f"{user_cache}/deepfake-serve"))
+
+
+def launch_environment() -> dict[str, str]:
+    """Return the environment to start Ray in: this one, with nothing reported to anyone unless it says so."""
+    return {"RAY_USAGE_STATS_ENABLED": "0", **os.environ}
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ExtractorSettings(_Settings):
+    """The extractor: which backend, and how large a picture it decodes."""
+
+    backend: Literal["facemesh"] = "facemesh"
+    weights_dir: Path = Field(default_factory=lambda: cache_dir() / "facemesh")
+    max_pixels: int = Field(default=50_000_000, gt=0)  # a 48 MP PNG peaks at 714 MB
+
+
+class ParserSettings(_Settings):
+    """The CSV parser: how sure the extractor must be of a face for it to be scored."""
+
+    min_confidence: float = Field(default=0.725, ge=0, le=1)  # OpenFace's own boundary of a valid face
+
+
+class PredictorSettings(_Settings):
+    """The predictor: where its models live, and what it computes on."""
+
+    models_dir: Path = Field(default_factory=lambda: Path(_from_environment("MODELS_DIR", str(PRETRAINED_DIR))))
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    max_batch_rows: int = Field(default=4096, gt=0)
+
+
+class PipelineSettings(_Settings):
+    """The fan-out of one request."""
+
+    frames_per_call: int = Field(default=8, gt=0)  # a Serve call costs 6 ms of CPU, a facemesh frame 15
+    deadline_s: float = Field(default=180.0, gt=0)
+
+
+class IngressSettings(_Settings):
+    """The HTTP edge of one ingress replica: limits, admission, folders."""
+
+    pipeline: PipelineSettings = PipelineSettings()
+    max_file_bytes: int = Field(default=20 * 2**20, gt=0)
+    max_body_bytes: int = Field(default=200 * 2**20, gt=0)
+    max_requests: int = Field(default=16, gt=0)  # admitted at a time, per ingress replica
+    max_admitted_bytes: int = Field(default=2**29, gt=0)  # their declared bodies together
+    retry_after_s: int = Field(default=5, gt=0)
+    output_dir: Path = Field(default_factory=lambda: Path(_from_environment("OUTPUT_DIR", "/data/batch_output")))
+    temp_dir: Path = Field(default_factory=lambda: Path(_from_environment("TEMP_DIR", "/tmp/openface_batch")))  # noqa: S108 - the seed's default
+    openface_binary: Path = Field(
+        default_factory=lambda: Path(_from_environment("OPENFACE_BINARY", "/usr/local/bin/FeatureExtraction"))
+    )
+
+
+class AppArgs(_Settings):
+    """What ``args:`` in a config may hold: the settings of each deployment."""
+
+    extractor: ExtractorSettings = Field(default_factory=ExtractorSettings)
+    parser: ParserSettings = ParserSettings()
+    predictor: PredictorSettings = Field(default_factory=PredictorSettings)
+    ingress: IngressSettings = Field(default_factory=IngressSettings)
+
+
+class LaunchSettings(_Settings):
+    """Where the service listens, in place of what the config says: None leaves it to the config."""
+
+    host: str | None = Field(default_factory=lambda: os.environ.get("HOST") or None)
+    port: int | None = Field(
+        default_factory=lambda: os.environ.get("PORT") or None, ge=1, le=65535, validate_default=True
+    )
