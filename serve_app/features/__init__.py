@@ -1,0 +1,1 @@
+"""The 674 OpenFace features: their names, and how a CSV holds them."""

@@ -1,0 +1,122 @@
+"""CSV bytes to features by column name, and a face's features to CSV bytes."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from io import BytesIO
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from serve_app.errors import FrameError, LowQuality, NoFace, TableError
+from serve_app.features.schema import COLUMN_DECIMALS, COLUMNS, FEATURE_COLUMNS
+
+CSV_HEADER = ", ".join(COLUMNS).encode()
+_ROW_FORMAT = ", ".join(f"%.{decimals}f" for decimals in COLUMN_DECIMALS)
+_NUMBER = re.compile(rb"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+_FLOAT32_MAX = float(np.finfo(np.float32).max)
+_NEEDED = ("confidence", "success", *FEATURE_COLUMNS)
+
+
+@dataclass(frozen=True)
+class FaceFeatures:
+    """One face's row: ``features`` is ``(674,) float32`` in ``FEATURE_COLUMNS`` order, ``confidence`` is 0..1."""
+
+    features: npt.NDArray[np.float32]
+    confidence: float
+
+
+def read_face(csv: bytes, *, min_confidence: float) -> FaceFeatures:
+    """Read the one face of one frame's CSV.
+
+    Raises:
+        TableError: the CSV is truncated, has another number of rows than one, lacks a column, or holds a
+            value that is not a finite number.
+        NoFace: the row says that no face was found.
+        LowQuality: the face's confidence is below ``min_confidence``.
+    """
+    header, row = _split(csv)
+    positions = _positions(header)
+    cells = row.split(b",")
+    n_columns = header.count(b",") + 1
+    if len(cells) != n_columns:
+        raise TableError(f"the CSV is truncated or garbled: {len(cells)} values under {n_columns} columns")
+    values = _numbers(cells, positions)
+    confidence, success = float(values[0]), values[1]
+    if success not in (0.0, 1.0):
+        raise TableError(f"column success is {success:g}, not 0 or 1", column="success")
+    if success == 0.0:
+        raise NoFace("no face was found in this frame")
+    if confidence < min_confidence:
+        raise LowQuality(f"the face is too uncertain: confidence {confidence:.2f} is below {min_confidence:.2f}")
+    return FaceFeatures(features=values[2:].astype(np.float32), confidence=confidence)
+
+
+def read_faces(csvs: Sequence[bytes], *, min_confidence: float) -> list[FaceFeatures | FrameError]:
+    """Read many one-face CSVs: in each slot the face, or the error that ``read_face`` raised for it."""
+    return [_face_or_error(csv, min_confidence) for csv in csvs]
+
+
+def write_face(columns: Mapping[str, float]) -> bytes:
+    """Write one frame's CSV, byte for byte as OpenFace lays it out; a column that is absent is 0."""
+    unknown = columns.keys() - set(COLUMNS)
+    if unknown:
+        raise TableError(f"not an OpenFace column: {min(unknown)}", column=min(unknown))
+    row = _ROW_FORMAT % tuple(columns.get(name, 0.0) for name in COLUMNS)
+    return CSV_HEADER + b"\n" + row.encode() + b"\n"
+
+
+def _face_or_error(csv: bytes, min_confidence: float) -> FaceFeatures | FrameError:
+    try:
+        return read_face(csv, min_confidence=min_confidence)
+    except FrameError as error:
+        return error
+
+
+def _split(csv: bytes) -> tuple[bytes, bytes]:
+    lines = [line for line in csv.splitlines() if line.strip()]
+    if not lines:
+        raise TableError("the CSV is empty")
+    if not csv.endswith(b"\n"):  # the only sign of a cut inside the last value
+        raise TableError("the CSV is truncated: its last line has no end")
+    if len(lines) != 2:
+        raise TableError(f"the CSV of one frame must hold one row, this one holds {len(lines) - 1}")
+    return lines[0], lines[1]
+
+
+@lru_cache(maxsize=64)
+def _positions(header: bytes) -> npt.NDArray[np.intp]:
+    """Where confidence, success and the 674 features stand under this header; a replica sees one or two headers."""
+    names = pd.Index(header.decode("utf-8", "replace").split(",")).str.strip()
+    if names.has_duplicates:
+        column = str(names[names.duplicated()][0])
+        raise TableError(f"column {column} appears twice", column=column)
+    positions = names.get_indexer(pd.Index(_NEEDED))
+    missing = [name for name, position in zip(_NEEDED, positions, strict=True) if position < 0]
+    if missing:
+        raise TableError(f"{len(missing)} columns are missing, the first is {missing[0]}", column=missing[0])
+    return positions
+
+
+def _numbers(cells: Sequence[bytes], positions: npt.NDArray[np.intp]) -> npt.NDArray[np.float64]:
+    """Parse the needed cells as one long pandas column: 0.15 ms a row, where 679 typed columns cost 4 ms."""
+    needed = [cells[position] for position in positions]
+    column = BytesIO(b"\n".join(needed))
+    try:
+        values = pd.read_csv(column, header=None, dtype=np.float64, skip_blank_lines=False)[0].to_numpy()
+    except ValueError as exc:
+        raise _not_a_number(needed) from exc
+    if len(values) != len(needed) or not (np.abs(values) <= _FLOAT32_MAX).all():
+        raise _not_a_number(needed)
+    return values
+
+
+def _not_a_number(cells: Sequence[bytes]) -> TableError:
+    """Find the first cell that is no finite number, to name its column."""
+    for name, cell in zip(_NEEDED, cells, strict=True):
+        if not _NUMBER.fullmatch(cell.strip()) or abs(float(cell)) > _FLOAT32_MAX:
+            shown = cell.strip()[:20].decode("utf-8", "replace")
+            return TableError(f"column {name} holds {shown!r}, not a finite float32", column=name)
+    return TableError("the CSV row is not a row of numbers")
