@@ -1,0 +1,183 @@
+"""One request's way through the stages: fan out, per-frame outcome, deadline, gather."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from serve_app.errors import DeadlineExceeded, ExtractionFailed, FrameError, ReplicaLost, RequestError
+from serve_app.features.table import FaceFeatures
+from serve_app.frames import Frame, check_signature
+from serve_app.settings import Backend, PipelineSettings
+
+_LONE_ATTEMPTS = 2  # of a frame whose replica died: alone, so that a poison frame takes no other with it
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """What one extractor replica made of some images: a CSV or a failure for each, and the backend that made them."""
+
+    backend: Backend
+    csvs: list[bytes | FrameError]
+
+
+class Extractor(Protocol):
+    """Images to OpenFace CSVs, a slot for each image; raises ReplicaLost when the replica died on them."""
+
+    async def extract(self, images: list[bytes]) -> Extraction:
+        """Extract each image."""
+        ...
+
+
+class Parser(Protocol):
+    """CSVs to features, a slot for each CSV."""
+
+    async def parse(self, csvs: list[bytes]) -> list[FaceFeatures | FrameError]:
+        """Parse each CSV."""
+        ...
+
+
+class Predictor(Protocol):
+    """Features ``(n, 674) float32`` to calibrated P(fake), ``(n,) float32``."""
+
+    async def predict(
+        self, model_name: str, backend: Backend, features: npt.NDArray[np.float32]
+    ) -> npt.NDArray[np.float32]:
+        """Score each row by the named model."""
+        ...
+
+
+@dataclass(frozen=True)
+class FrameOutcome:
+    """How far one frame came: a score, or the error that says why there is none; the CSV wherever one was made."""
+
+    frame: Frame
+    csv: bytes | None = None
+    face: FaceFeatures | None = None
+    score: float | None = None
+    error: FrameError | None = None
+
+
+def _ignore(_: FrameOutcome) -> None:
+    return
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """The three stages, and how a request is spread over them."""
+
+    extractor: Extractor
+    parser: Parser
+    predictor: Predictor
+    settings: PipelineSettings
+
+    async def run(
+        self, frames: Sequence[Frame], model_name: str, on_outcome: Callable[[FrameOutcome], None] = _ignore
+    ) -> list[FrameOutcome]:
+        """Score every frame; outcomes are returned in the frames' order, and told to ``on_outcome`` as they come.
+
+        Raises:
+            RequestError: a stage refused the request whole, or it passed its deadline. What was still
+                running for it is cancelled.
+        """
+        unreadable, readable = _sift(frames)
+        outcomes = list(unreadable)
+        for outcome in unreadable:
+            on_outcome(outcome)
+
+        async def score(chunk: Sequence[Frame]) -> None:
+            for outcome in await self._score(chunk, model_name):
+                outcomes.append(outcome)
+                on_outcome(outcome)
+
+        try:
+            async with asyncio.timeout(self.settings.deadline_s), asyncio.TaskGroup() as calls:
+                for chunk in split_evenly(readable, self.settings.frames_per_call):
+                    calls.create_task(score(chunk))
+        except TimeoutError as exc:
+            raise DeadlineExceeded(f"the request was not done within {self.settings.deadline_s:g} s") from exc
+        except ExceptionGroup as group:
+            raise _first(group) from group
+        return sorted(outcomes, key=lambda outcome: outcome.frame.frame_id)
+
+    async def _score(self, frames: Sequence[Frame], model_name: str) -> list[FrameOutcome]:
+        """Take one chunk through the three stages."""
+        try:
+            extraction = await self.extractor.extract([frame.image for frame in frames])
+        except ReplicaLost:
+            return [await self._score_alone(frame, model_name) for frame in frames]
+        return await self._score_extraction(frames, extraction, model_name)
+
+    async def _score_alone(self, frame: Frame, model_name: str) -> FrameOutcome:
+        """Try again a frame whose replica died; it fails alone if its replica dies again."""
+        for _ in range(_LONE_ATTEMPTS):
+            try:
+                extraction = await self.extractor.extract([frame.image])
+            except ReplicaLost:
+                continue
+            [outcome] = await self._score_extraction([frame], extraction, model_name)
+            return outcome
+        return FrameOutcome(frame, error=ExtractionFailed("the extractor died on this frame each time it was tried"))
+
+    async def _score_extraction(
+        self, frames: Sequence[Frame], extraction: Extraction, model_name: str
+    ) -> list[FrameOutcome]:
+        outcomes = [_with_csv(frame, csv) for frame, csv in zip(frames, extraction.csvs, strict=True)]
+        failed = [outcome for outcome in outcomes if outcome.error]
+        extracted = [outcome for outcome in outcomes if outcome.csv is not None]
+        if not extracted:
+            return failed
+        faces = await self.parser.parse([outcome.csv for outcome in extracted if outcome.csv is not None])
+        parsed = [_with_face(outcome, face) for outcome, face in zip(extracted, faces, strict=True)]
+        return failed + await self._score_faces(parsed, extraction.backend, model_name)
+
+    async def _score_faces(
+        self, outcomes: Sequence[FrameOutcome], backend: Backend, model_name: str
+    ) -> list[FrameOutcome]:
+        faceless = [outcome for outcome in outcomes if outcome.face is None]
+        with_face = [outcome for outcome in outcomes if outcome.face is not None]
+        if not with_face:
+            return faceless
+        features = np.stack([outcome.face.features for outcome in with_face if outcome.face is not None])
+        scores = await self.predictor.predict(model_name, backend, features)
+        return faceless + [
+            replace(outcome, score=float(score)) for outcome, score in zip(with_face, scores, strict=True)
+        ]
+
+
+def split_evenly(frames: Sequence[Frame], at_most: int) -> list[Sequence[Frame]]:
+    """Split into the fewest chunks of ``at_most`` frames, their sizes at most one apart so that none ends late."""
+    n_chunks = -(-len(frames) // at_most)
+    edges = [len(frames) * index // n_chunks for index in range(n_chunks + 1)] if n_chunks else []
+    return [frames[start:end] for start, end in pairwise(edges)]
+
+
+def _sift(frames: Sequence[Frame]) -> tuple[list[FrameOutcome], list[Frame]]:
+    """Part the frames that are no pictures from those that may be."""
+    unreadable, readable = [], []
+    for frame in frames:
+        try:
+            check_signature(frame)
+        except FrameError as error:
+            unreadable.append(FrameOutcome(frame, error=error))
+        else:
+            readable.append(frame)
+    return unreadable, readable
+
+
+def _with_csv(frame: Frame, csv: bytes | FrameError) -> FrameOutcome:
+    return FrameOutcome(frame, error=csv) if isinstance(csv, FrameError) else FrameOutcome(frame, csv=csv)
+
+
+def _with_face(outcome: FrameOutcome, face: FaceFeatures | FrameError) -> FrameOutcome:
+    return replace(outcome, error=face) if isinstance(face, FrameError) else replace(outcome, face=face)
+
+
+def _first(group: ExceptionGroup[Exception]) -> Exception:
+    """The request's own error among those that came at once, else the first bug."""
+    matched = group.subgroup(RequestError)
+    return (matched or group).exceptions[0]

@@ -1,0 +1,87 @@
+"""Scores to labels, and a request's frames to its summary."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean, pstdev
+from typing import Literal
+
+from serve_app.settings import Backend
+
+Label = Literal["fake", "real"]
+Verdict = Literal["fake", "real", "uncertain", "not_applicable"]
+
+
+@dataclass(frozen=True)
+class ModelDescription:
+    """What is known of a loaded model outside the predictor; ``uncertain_band`` is (low, high) around ``threshold``."""
+
+    name: str
+    version: int
+    architecture: str
+    backend: Backend
+    feature_count: int
+    threshold: float
+    uncertain_band: tuple[float, float]
+    calibration: str
+    metrics: dict[str, float]
+    license: str
+    sha256: str
+    card: str
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One frame's score = P(fake), its label at the threshold, and confidence = |score - 0.5| * 2."""
+
+    score: float
+    label: Label
+    confidence: float
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The request as a whole; only scored frames count, and means are None where there is none."""
+
+    total_frames: int
+    fake_count: int
+    real_count: int
+    average_score: float | None
+    score_std: float | None
+    scored_frames: int
+    failed_frames: int
+    threshold: float
+    verdict: Verdict
+
+
+def predict_label(score: float, *, threshold: float) -> Prediction:
+    """Label a score in 0..1: fake strictly above the threshold."""
+    return Prediction(score, "fake" if score > threshold else "real", abs(score - 0.5) * 2)
+
+
+def summarise(
+    predictions: Sequence[Prediction], *, n_frames: int, threshold: float, uncertain_band: tuple[float, float]
+) -> Summary:
+    """Summarise the scored frames of a request of ``n_frames``."""
+    scores = [prediction.score for prediction in predictions]
+    average_score = fmean(scores) if scores else None
+    fake_count = sum(prediction.label == "fake" for prediction in predictions)
+    return Summary(
+        total_frames=n_frames,
+        fake_count=fake_count,
+        real_count=len(scores) - fake_count,
+        average_score=average_score,
+        score_std=pstdev(scores) if scores else None,
+        scored_frames=len(scores),
+        failed_frames=n_frames - len(scores),
+        threshold=threshold,
+        verdict=_verdict(average_score, threshold, uncertain_band),
+    )
+
+
+def _verdict(average_score: float | None, threshold: float, uncertain_band: tuple[float, float]) -> Verdict:
+    if average_score is None:
+        return "not_applicable"
+    low, high = uncertain_band
+    if low <= average_score <= high:
+        return "uncertain"
+    return "fake" if average_score > threshold else "real"

@@ -1,0 +1,146 @@
+"""One request's way through the stages."""
+
+import asyncio
+
+import numpy as np
+import pytest
+
+from serve_app.errors import DeadlineExceeded, Overloaded, UnknownModel
+from serve_app.frames import Frame
+from serve_app.pipeline import Extraction, FrameOutcome, Pipeline, split_evenly
+from serve_app.settings import PipelineSettings
+from tests.unit import stages
+
+SETTINGS = PipelineSettings(frames_per_call=4, deadline_s=5)
+
+
+def frames_of(*images: bytes) -> list[Frame]:
+    return [Frame(index, image) for index, image in enumerate(images)]
+
+
+def pipeline_of(extractor: object = None, predictor: object = None, settings: PipelineSettings = SETTINGS) -> Pipeline:
+    return Pipeline(
+        extractor or stages.StageExtractor(),  # type: ignore[arg-type]  # a test's own stage
+        stages.StageParser(),
+        predictor or stages.StagePredictor(),  # type: ignore[arg-type]  # a test's own stage
+        settings,
+    )
+
+
+async def run(pipeline: Pipeline, *images: bytes) -> list[FrameOutcome]:
+    return await pipeline.run(frames_of(*images), "mobilenetv2_celebv2")
+
+
+def statuses(outcomes: list[FrameOutcome]) -> list[str]:
+    return [outcome.error.status if outcome.error else "ok" for outcome in outcomes]
+
+
+def test_outcomes_come_back_in_frame_order() -> None:
+    """Scores belong to the frames that asked for them, whatever chunk ended first."""
+    scores = [index / 100 for index in range(30)]
+    outcomes = asyncio.run(run(pipeline_of(), *map(stages.image, scores)))
+    assert [outcome.score for outcome in outcomes] == pytest.approx(scores)
+
+
+def test_frames_are_fanned_out_in_even_chunks() -> None:
+    """30 frames in chunks of at most 4 are 8 calls, none with a lone straggler."""
+    extractor = stages.StageExtractor()
+    asyncio.run(run(pipeline_of(extractor), *[stages.image(0.5)] * 30))
+    assert sorted(len(call) for call in extractor.calls) == [3, 3, 4, 4, 4, 4, 4, 4]
+
+
+@pytest.mark.parametrize("n_frames", [0, 1, 4, 5, 29, 30])
+def test_chunks_hold_every_frame_once(n_frames: int) -> None:
+    """Splitting loses, doubles and reorders nothing."""
+    frames = frames_of(*[b""] * n_frames)
+    assert [frame for chunk in split_evenly(frames, 4) for frame in chunk] == frames
+
+
+@pytest.mark.parametrize(
+    ("bad", "status"),
+    [
+        (b"", "undecodable"),
+        (b"plain text", "undecodable"),
+        (stages.NO_FACE, "no_face"),
+        (stages.UNSURE, "low_quality"),
+        (stages.BREAKS_EXTRACTOR, "extraction_failed"),
+        (stages.TRUNCATED_CSV, "extraction_failed"),
+        (stages.KILLS_REPLICA, "extraction_failed"),
+    ],
+)
+def test_a_bad_frame_never_costs_the_other_29(bad: bytes, status: str) -> None:
+    """29 of 30 are scored, and the bad one says why it is not."""
+    images = [stages.image(0.25)] * 30
+    images[17] = bad
+    outcomes = asyncio.run(run(pipeline_of(), *images))
+    assert statuses(outcomes) == ["ok"] * 17 + [status] + ["ok"] * 12
+
+
+def test_a_frame_whose_replica_died_once_is_tried_again_alone() -> None:
+    """A death in company is not the frame's fault until it is alone."""
+    extractor = stages.StageExtractor(deaths_left=1)
+    outcomes = asyncio.run(run(pipeline_of(extractor), stages.image(0.1), stages.KILLS_REPLICA))
+    assert statuses(outcomes) == ["ok", "ok"]
+    assert [len(call) for call in extractor.calls] == [2, 1, 1]
+
+
+def test_nothing_is_sent_on_when_no_frame_can_be_read() -> None:
+    """A request of garbage costs the stages nothing."""
+    extractor = stages.StageExtractor()
+    assert statuses(asyncio.run(run(pipeline_of(extractor), b"", b"text"))) == ["undecodable"] * 2
+    assert extractor.calls == []
+
+
+def test_a_late_request_is_refused_and_its_work_cancelled() -> None:
+    """Past the deadline every call of the request ends."""
+    extractor = stages.StageExtractor()
+    pipeline = pipeline_of(extractor, settings=PipelineSettings(frames_per_call=1, deadline_s=0.05))
+    with pytest.raises(DeadlineExceeded, match=r"0\.05 s"):
+        asyncio.run(run(pipeline, stages.HANGS, stages.HANGS))
+    assert extractor.cancelled == 2
+
+
+def test_a_caller_that_leaves_cancels_the_work() -> None:
+    """Cancelling the request cancels what it had running."""
+    extractor = stages.StageExtractor()
+
+    async def leave() -> None:
+        request = asyncio.create_task(run(pipeline_of(extractor), stages.HANGS))
+        await extractor.called.wait()
+        request.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await request
+
+    asyncio.run(leave())
+    assert extractor.cancelled == 1
+
+
+def test_outcomes_are_told_as_they_are_finished() -> None:
+    """The first to be told of are those that need no stage."""
+    told: list[int] = []
+    frames = frames_of(stages.image(0.5), b"text", stages.image(0.5))
+    asyncio.run(pipeline_of().run(frames, "m", lambda outcome: told.append(outcome.frame.frame_id)))
+    assert told == [1, 0, 2]
+
+
+def test_a_refusal_of_one_stage_is_the_requests() -> None:
+    """A request error comes out as itself, not as a group, and cancels the other chunks."""
+
+    class Refusing:
+        async def predict(self, *_: object) -> np.ndarray:
+            raise UnknownModel("no model of that name")
+
+    with pytest.raises(UnknownModel):
+        asyncio.run(run(pipeline_of(predictor=Refusing()), *[stages.image(0.5)] * 30))
+
+
+def test_a_refusal_is_told_before_a_bug() -> None:
+    """Where both happen at once, the client hears what it can act on."""
+
+    class Failing:
+        async def extract(self, images: list[bytes]) -> Extraction:
+            raise Overloaded("full") if images[0] == stages.image(0.5) else ZeroDivisionError
+
+    with pytest.raises(Overloaded):
+        pipeline = pipeline_of(Failing(), settings=PipelineSettings(frames_per_call=1))
+        asyncio.run(run(pipeline, stages.image(0.1), stages.image(0.5)))

@@ -1,0 +1,66 @@
+"""Answers that are asked for again only when they are too old."""
+
+import asyncio
+import math
+
+import pytest
+
+from serve_app.errors import Overloaded
+from serve_app.remembered import Remembered
+
+
+class Counter:
+    def __init__(self) -> None:
+        self.asked = 0
+
+    async def ask(self) -> int:
+        self.asked += 1
+        await asyncio.sleep(0)
+        return self.asked
+
+
+def test_many_who_wait_ask_once() -> None:
+    """A burst of probes is one question."""
+    counter = Counter()
+
+    async def burst() -> list[int]:
+        remembered = Remembered(counter.ask, fresh_s=math.inf)
+        return await asyncio.gather(*(remembered.get() for _ in range(10)))
+
+    assert asyncio.run(burst()) == [1] * 10
+
+
+def test_an_old_answer_is_asked_for_again() -> None:
+    """Nothing is fresh for longer than it was promised."""
+
+    async def twice() -> list[int]:
+        remembered = Remembered(Counter().ask, fresh_s=-1)
+        return [await remembered.get(), await remembered.get()]
+
+    assert asyncio.run(twice()) == [1, 2]
+
+
+def test_a_silent_deployment_is_not_waited_for() -> None:
+    """A request must not hang on a question beside it."""
+    remembered = Remembered(asyncio.Event().wait, fresh_s=1, timeout_s=0.01)
+    with pytest.raises(Overloaded, match="no answer within"):
+        asyncio.run(remembered.get())
+
+
+def test_a_failure_is_not_remembered() -> None:
+    """The next one asks again."""
+    answers = iter([ZeroDivisionError, 7])
+
+    async def ask() -> int:
+        answer = next(answers)
+        if answer is ZeroDivisionError:
+            raise ZeroDivisionError
+        return 7
+
+    async def twice() -> int:
+        remembered = Remembered(ask, fresh_s=math.inf)
+        with pytest.raises(ZeroDivisionError):
+            await remembered.get()
+        return await remembered.get()
+
+    assert asyncio.run(twice()) == 7

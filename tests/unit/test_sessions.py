@@ -1,0 +1,42 @@
+"""Kept sessions."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serve_app.errors import InvalidField
+from serve_app.sessions import SessionStore, check_session_id, new_session_id
+
+
+@pytest.mark.parametrize("session_id", ["video_123", "A-b_9", "x" * 64, new_session_id()])
+def test_plain_ids_pass(session_id: str) -> None:
+    """What the seed's examples use, and what the service makes itself."""
+    assert check_session_id(session_id) == session_id
+
+
+@given(st.text().filter(lambda text: not text.isascii() or not text.replace("-", "").replace("_", "").isalnum()))
+def test_no_other_text_becomes_a_folder_name(session_id: str) -> None:
+    """Separators, dots, spaces, line ends, other alphabets."""
+    with pytest.raises(InvalidField):
+        check_session_id(session_id)
+
+
+def test_a_second_request_replaces_the_first_ones_csvs(tmp_path: Path) -> None:
+    """A session holds one request's CSVs, never a mixture, and nothing else is left behind."""
+    store = SessionStore(tmp_path / "output")
+    store.keep("s", {"frame_0000.csv": b"a", "frame_0001.csv": b"b"})
+    folder = store.keep("s", {"frame_0000.csv": b"c"})
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == {"frame_0000.csv": b"c"}
+    assert [path.name for path in store.output_dir.iterdir()] == ["s"]
+
+
+def test_a_failed_write_leaves_the_old_session(tmp_path: Path) -> None:
+    """Half a set is never seen."""
+    store = SessionStore(tmp_path)
+    store.keep("s", {"frame_0000.csv": b"old"})
+    with pytest.raises(OSError, match="No such file"):
+        store.keep("s", {"frame_0000.csv": b"new", "no/such/folder.csv": b""})
+    assert (tmp_path / "s" / "frame_0000.csv").read_bytes() == b"old"
+    assert [path.name for path in tmp_path.iterdir()] == ["s"]
