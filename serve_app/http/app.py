@@ -1,0 +1,127 @@
+"""The HTTP application: every route on one screen."""
+
+import os
+from collections.abc import AsyncIterator
+from typing import Any
+
+from fastapi import APIRouter, Depends, FastAPI
+from starlette.exceptions import HTTPException
+from starlette.middleware.body_limit import RequestBodyLimitMiddleware
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.types import ASGIApp
+
+from serve_app import __version__
+from serve_app.errors import RequestError
+from serve_app.features.schema import FEATURE_COLUMNS
+from serve_app.http import batch
+from serve_app.http.contract import BatchBody, HealthBody, ModelBody, ModelDetailBody, ModelsBody, ProblemBody
+from serve_app.http.forms import PREDICT_FORM_SCHEMA
+from serve_app.http.middleware import RequestContext
+from serve_app.http.problems import answer_problem
+from serve_app.http.service import Service
+from serve_app.settings import MAX_FRAMES
+
+_EVENT_STREAM = "text/event-stream"
+_PROBLEM: dict[str, Any] = {"model": ProblemBody, "content": {"application/problem+json": {}}}
+_PREDICT_REFUSALS: dict[int | str, dict[str, Any]] = dict.fromkeys((400, 404, 409, 413, 415, 422, 503, 504), _PROBLEM)
+_PREDICT_BODY = {"required": True, "content": {"multipart/form-data": {"schema": PREDICT_FORM_SCHEMA}}}
+
+
+def create_app(service: Service) -> ASGIApp:
+    """Build the application that serves ``service``."""
+    app = FastAPI(title="Deepfake detection", version=__version__, summary="Scores the frames of a video.")
+    app.add_middleware(RequestBodyLimitMiddleware, max_body_size=service.settings.max_body_bytes)
+    for error in (RequestError, HTTPException, Exception):
+        app.add_exception_handler(error, answer_problem)
+    app.include_router(_predict_routes(service))
+    app.include_router(_model_routes(service))
+    app.include_router(_health_routes(service))
+    return RequestContext(app)
+
+
+def _predict_routes(service: Service) -> APIRouter:
+    router = APIRouter(tags=["prediction"])
+
+    async def admitted(request: Request) -> AsyncIterator[None]:
+        """Hold a place until the last byte of the answer is sent."""
+        with service.admission.admit(_declared_bytes(request)):
+            yield
+
+    @router.post(
+        "/batch/predict",
+        response_model=BatchBody,
+        responses=_PREDICT_REFUSALS,
+        openapi_extra={"requestBody": _PREDICT_BODY},
+        dependencies=[Depends(admitted)],
+    )
+    async def predict_batch(request: Request) -> Response:
+        """Score 1 to 30 frames. `Accept: text/event-stream` tells each frame as it is finished."""
+        accepted = await batch.accept(service, request)
+        if _EVENT_STREAM in request.headers.get("accept", ""):
+            events = batch.answer_events(service, accepted, request.state.request_id)
+            return StreamingResponse(events, media_type=_EVENT_STREAM, headers={"Cache-Control": "no-store"})
+        body = await batch.answer(service, accepted)
+        return Response(body.model_dump_json(exclude_unset=True), media_type="application/json")
+
+    return router
+
+
+def _model_routes(service: Service) -> APIRouter:
+    router = APIRouter(tags=["models"])
+
+    @router.get("/models")
+    async def models() -> ModelsBody:
+        """List the loaded models."""
+        return ModelsBody(models=[ModelBody.model_validate(model) for model in await service.models.get()])
+
+    @router.get("/models/{name}", responses={404: _PROBLEM})
+    async def model(name: str) -> ModelDetailBody:
+        """Describe one model, with its card."""
+        description = await service.model(name)
+        summary = ModelBody.model_validate(description).model_dump()
+        return ModelDetailBody(**summary, features=list(FEATURE_COLUMNS), card=description.card)
+
+    return router
+
+
+def _health_routes(service: Service) -> APIRouter:
+    router = APIRouter(tags=["health"])
+
+    @router.get("/health")
+    async def health() -> HealthBody:
+        """Say what runs, and with what."""
+        settings, cluster = service.settings, await service.cluster.get()
+        return HealthBody(
+            status="healthy" if cluster.ready else "starting",
+            openface_binary=str(settings.openface_binary),
+            openface_available=os.access(settings.openface_binary, os.X_OK),
+            temp_dir=str(settings.temp_dir),
+            output_dir=str(settings.output_dir),
+            batch_size=MAX_FRAMES,
+            backend=await service.backend.get() if cluster.ready else None,
+            models=[model.name for model in await service.models.get()] if cluster.ready else [],
+            version=__version__,
+            replicas=dict(cluster.replicas),
+        )
+
+    @router.get("/livez")
+    async def livez() -> dict[str, str]:
+        """Say that this process answers."""
+        return {"status": "alive"}
+
+    @router.get("/readyz", responses={503: _PROBLEM})
+    async def readyz() -> dict[str, str]:
+        """Say whether a request can be answered: every deployment has a running replica."""
+        cluster = await service.cluster.get()
+        if not cluster.ready:
+            waiting = ", ".join(sorted(name for name, count in cluster.replicas.items() if not count))
+            raise HTTPException(503, f"no running replica of: {waiting or 'any deployment'}")
+        return {"status": "ready"}
+
+    return router
+
+
+def _declared_bytes(request: Request) -> int:
+    declared = request.headers.get("content-length", "")
+    return int(declared) if declared.isdecimal() else 0

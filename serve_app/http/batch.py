@@ -1,0 +1,117 @@
+"""``POST /batch/predict``: a form in, one JSON answer out, or an event for each frame and then the answer."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+
+from pydantic import BaseModel
+from starlette.requests import Request
+
+from serve_app.errors import BackendMismatch, DeadlineExceeded
+from serve_app.frames import Frame, accept_uploads
+from serve_app.http.contract import BatchBody, FrameBody, answer_status, frame_body, frame_prediction, summary_body
+from serve_app.http.forms import PredictForm, read_predict_form
+from serve_app.http.problems import problem_of
+from serve_app.http.service import Service
+from serve_app.pipeline import FrameOutcome
+from serve_app.predictions import ModelDescription, summarise
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A request that was accepted: its frames, the model that will score them, and what the form asked."""
+
+    form: PredictForm
+    frames: list[Frame]
+    model: ModelDescription
+    threshold: float
+
+    def frame_body(self, outcome: FrameOutcome) -> FrameBody:
+        """Say how one of its frames ended."""
+        return frame_body(outcome, model=self.model, threshold=self.threshold, include=self.form.include)
+
+
+async def accept(service: Service, request: Request) -> Batch:
+    """Read and check a request, before any frame of it costs work.
+
+    Raises:
+        RequestError: the request is refused whole.
+    """
+    try:
+        async with asyncio.timeout(service.settings.pipeline.deadline_s):  # a trickling upload holds a place
+            form = await read_predict_form(request)
+    except TimeoutError as exc:
+        raise DeadlineExceeded(f"the upload took more than {service.settings.pipeline.deadline_s:g} s") from exc
+    frames = accept_uploads(form.uploads, max_file_bytes=service.settings.max_file_bytes)
+    model = await service.model(form.model_name)
+    backend = await service.backend.get()
+    if model.backend != backend:
+        raise BackendMismatch(
+            f"model {model.name} was trained on {model.backend} features, but the extractor here is {backend}"
+        )
+    request.state.session_id, request.state.n_frames = form.session_id, len(frames)
+    threshold = model.threshold if form.threshold is None else form.threshold
+    return Batch(form, frames, model, threshold)
+
+
+async def answer(service: Service, batch: Batch, on_frame: Callable[[FrameBody], None] = lambda _: None) -> BatchBody:
+    """Score the frames and gather the answer; ``on_frame`` is told of each frame as it is finished.
+
+    Raises:
+        RequestError: the request could not be served, or passed its deadline.
+    """
+    outcomes = await service.pipeline.run(
+        batch.frames, batch.model.name, lambda outcome: on_frame(batch.frame_body(outcome))
+    )
+    cleanup, output_dir = await _settle_csvs(service, batch.form, outcomes)
+    predictions = [frame_prediction(outcome, threshold=batch.threshold) for outcome in outcomes]
+    summary = summarise(
+        [prediction for prediction in predictions if prediction],
+        n_frames=len(outcomes),
+        threshold=batch.threshold,
+        uncertain_band=batch.model.uncertain_band,
+    )
+    return BatchBody(
+        status=answer_status(summary),
+        session_id=batch.form.session_id,
+        frames_processed=len(outcomes),
+        predictions=[batch.frame_body(outcome) for outcome in outcomes],
+        summary=summary_body(summary, batch.model.name),
+        cleanup=cleanup,
+        output_dir=output_dir,
+    )
+
+
+async def answer_events(service: Service, batch: Batch, request_id: str) -> AsyncIterator[str]:
+    """Server-sent events: ``frame`` for each as it is finished, then ``result``, or ``problem`` in its place."""
+    events: asyncio.Queue[str | None] = asyncio.Queue()
+    answering = asyncio.create_task(answer(service, batch, lambda body: events.put_nowait(_event("frame", body))))
+    answering.add_done_callback(lambda _: events.put_nowait(None))
+    try:
+        while (event := await events.get()) is not None:
+            yield event
+        error = answering.exception()
+        yield _event("problem", problem_of(error, request_id)) if error else _event("result", answering.result())
+    finally:
+        answering.cancel()
+        await asyncio.wait([answering])
+
+
+def _event(name: str, body: BaseModel) -> str:
+    return f"event: {name}\ndata: {body.model_dump_json(exclude_unset=True)}\n\n"
+
+
+async def _settle_csvs(service: Service, form: PredictForm, outcomes: Sequence[FrameOutcome]) -> tuple[str, str | None]:
+    """Drop the CSVs, or keep them: what ``cleanup`` and ``output_dir`` say. Never fails the request."""
+    csvs = {outcome.frame.csv_name: outcome.csv for outcome in outcomes if outcome.csv is not None}
+    if form.cleanup:
+        return f"Deleted {len(csvs)} CSV files", None
+    try:
+        folder = await asyncio.to_thread(service.sessions.keep, form.session_id, csvs)
+    except OSError as exc:
+        logger.warning("session_id=%s: the CSV files could not be kept: %s", form.session_id, exc)
+        return f"Could not keep {len(csvs)} CSV files: {exc.strerror or 'the output folder failed'}", None
+    return f"Kept {len(csvs)} CSV files", str(folder)

@@ -1,0 +1,154 @@
+"""``POST /batch/predict``: the answer."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from starlette.testclient import TestClient
+
+from serve_app.http.app import create_app
+from serve_app.http.service import Service
+from serve_app.settings import IngressSettings
+from tests.unit import stages
+
+SEED_ANSWER = (
+    b'{"status":"success","session_id":"video_123","frames_processed":2,"predictions":['
+    b'{"frame_id":0,"csv_source":"frame_0000.csv","feature_count":674,'
+    b'"prediction":{"score":0.78,"label":"fake","confidence":0.56},"model":"mobilenetv2_celebv2",'
+    b'"status":"ok","error":null},'
+    b'{"frame_id":1,"csv_source":"frame_0001.csv","feature_count":674,'
+    b'"prediction":{"score":0.45,"label":"real","confidence":0.1},"model":"mobilenetv2_celebv2",'
+    b'"status":"ok","error":null}],'
+    b'"summary":{"total_frames":2,"fake_count":1,"real_count":1,"average_score":0.615,'
+    b'"model_used":"mobilenetv2_celebv2","scored_frames":2,"failed_frames":0,"threshold":0.5,'
+    b'"verdict":"fake","score_std":0.165},'
+    b'"cleanup":"Deleted 2 CSV files","output_dir":null}'
+)
+
+
+def files_of(*images: bytes) -> list[tuple[str, tuple[str, bytes]]]:
+    return [("files", (f"frame_{index:03d}.jpg", image)) for index, image in enumerate(images)]
+
+
+def test_the_seeds_request_gets_the_seeds_answer_byte_for_byte(client: TestClient) -> None:
+    """Fields, names, order and types are the seed's; what was added follows."""
+    form = {"session_id": "video_123", "model_name": "mobilenetv2_celebv2", "cleanup": "true"}
+    response = client.post("/batch/predict", data=form, files=files_of(stages.image(0.78), stages.image(0.45)))
+    assert response.status_code == 200
+    assert response.headers["content-type"] == "application/json"
+    assert response.content == SEED_ANSWER
+
+
+def test_29_of_30_is_partial(client: TestClient) -> None:
+    """The failed frame has its status and a null prediction; the summary counts the others only."""
+    images = [stages.image(0.25)] * 29 + [stages.NO_FACE]
+    answer = client.post("/batch/predict", files=files_of(*images)).json()
+    assert answer["status"] == "partial"
+    assert answer["frames_processed"] == 30
+    failed = answer["predictions"][29]
+    assert (failed["status"], failed["prediction"], failed["feature_count"]) == ("no_face", None, 0)
+    assert "no face" in failed["error"]
+    summary = answer["summary"]
+    assert (summary["total_frames"], summary["scored_frames"], summary["failed_frames"]) == (30, 29, 1)
+    assert summary["average_score"] == 0.25
+
+
+def test_no_scored_frame_is_failed_and_not_applicable(client: TestClient) -> None:
+    """Means are null, not zero, where there is nothing to average."""
+    answer = client.post("/batch/predict", files=files_of(stages.NO_FACE, b"")).json()
+    assert answer["status"] == "failed"
+    assert answer["summary"]["verdict"] == "not_applicable"
+    assert answer["summary"]["average_score"] is None
+    assert [frame["status"] for frame in answer["predictions"]] == ["no_face", "undecodable"]
+
+
+@pytest.mark.parametrize(("score", "verdict"), [(0.2, "real"), (0.5, "uncertain"), (0.9, "fake")])
+def test_the_verdict_follows_the_mean_and_the_uncertain_band(client: TestClient, score: float, verdict: str) -> None:
+    """Near the threshold the service does not decide."""
+    answer = client.post("/batch/predict", files=files_of(stages.image(score))).json()
+    assert answer["summary"]["verdict"] == verdict
+
+
+def test_the_callers_threshold_decides_the_label(client: TestClient) -> None:
+    """threshold= overrides the model's, and is said."""
+    answer = client.post("/batch/predict", data={"threshold": "0.8"}, files=files_of(stages.image(0.78))).json()
+    assert answer["predictions"][0]["prediction"]["label"] == "real"
+    assert answer["summary"]["threshold"] == 0.8
+
+
+def test_a_score_at_the_threshold_is_real(client: TestClient) -> None:
+    """Fake is strictly above."""
+    answer = client.post("/batch/predict", files=files_of(stages.image(0.5))).json()
+    assert answer["predictions"][0]["prediction"] == {"score": 0.5, "label": "real", "confidence": 0.0}
+
+
+def test_include_adds_what_was_asked_for_only(client: TestClient) -> None:
+    """Landmarks are 68 (x, y) pairs, features 674 numbers, pose a translation and a rotation."""
+    answer = client.post(
+        "/batch/predict", data={"include": "landmarks, features,pose"}, files=files_of(stages.image(0.1))
+    ).json()
+    frame = answer["predictions"][0]
+    assert len(frame["landmarks"]) == 68
+    assert frame["landmarks"][1] == [7.5, 8.5]
+    assert len(frame["features"]) == 674
+    assert frame["pose"] == {"translation_mm": [0, 0, 0], "rotation_rad": [0, 0, 0]}
+    plain = client.post("/batch/predict", files=files_of(stages.image(0.1))).json()["predictions"][0]
+    assert not {"landmarks", "features", "pose"} & plain.keys()
+
+
+def test_a_session_id_is_made_when_none_is_given(client: TestClient) -> None:
+    """Two requests without an id are two sessions."""
+    ids = {client.post("/batch/predict", files=files_of(stages.NO_FACE)).json()["session_id"] for _ in range(2)}
+    assert len(ids) == 2
+
+
+def test_cleanup_false_keeps_the_csvs(client: TestClient, settings: IngressSettings) -> None:
+    """They lie under OUTPUT_DIR/<session_id>, one for each frame that gave one."""
+    form = {"session_id": "kept", "cleanup": "false"}
+    answer = client.post("/batch/predict", data=form, files=files_of(stages.image(0.1), b"text")).json()
+    folder = Path(answer["output_dir"])
+    assert folder == settings.output_dir / "kept"
+    assert [path.name for path in folder.iterdir()] == ["frame_0000.csv"]
+    assert answer["cleanup"] == "Kept 1 CSV files"
+
+
+def test_a_session_that_cannot_be_kept_fails_nothing(client: TestClient, settings: IngressSettings) -> None:
+    """The answer says so, without a path."""
+    settings.output_dir.write_text("a file where the folder should be")
+    answer = client.post("/batch/predict", data={"cleanup": "false"}, files=files_of(stages.image(0.1))).json()
+    assert answer["status"] == "success"
+    assert answer["output_dir"] is None
+    assert answer["cleanup"].startswith("Could not keep 1 CSV files")
+    assert str(settings.output_dir) not in answer["cleanup"]
+
+
+def test_events_tell_each_frame_and_then_the_answer(client: TestClient) -> None:
+    """The last event is the answer that a plain request gets."""
+    form, files = {"session_id": "s"}, files_of(stages.image(0.3), stages.NO_FACE)
+    response = client.post("/batch/predict", data=form, files=files, headers={"Accept": "text/event-stream"})
+    events = [event.split("\n") for event in response.text.strip().split("\n\n")]
+    assert [event[0] for event in events] == ["event: frame", "event: frame", "event: result"]
+    assert (
+        json.loads(events[-1][1].removeprefix("data: ")) == client.post("/batch/predict", data=form, files=files).json()
+    )
+
+
+def test_events_end_with_a_problem_when_the_request_fails(client: TestClient) -> None:
+    """The status is sent by then: the event carries what the body would have."""
+    response = client.post(
+        "/batch/predict", files=files_of(stages.HANGS), headers={"Accept": "text/event-stream", "X-Request-ID": "r1"}
+    )
+    name, body = response.text.strip().split("\n\n")[-1].split("\n")
+    problem = json.loads(body.removeprefix("data: "))
+    assert (name, problem["code"], problem["request_id"]) == ("event: problem", "deadline_exceeded", "r1")
+
+
+def test_a_model_of_another_backend_is_refused_before_any_extraction(
+    make_service: Callable[..., Service], extractor: stages.StageExtractor
+) -> None:
+    """Features of another extractor would give scores without meaning."""
+    with TestClient(create_app(make_service(backend="openface"))) as client:
+        response = client.post("/batch/predict", files=files_of(stages.image(0.1)))
+    assert (response.status_code, response.json()["code"]) == (409, "backend_mismatch")
+    assert extractor.calls == []

@@ -1,0 +1,134 @@
+"""Requests that are refused whole, as problem+json."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from starlette.testclient import TestClient
+
+from serve_app.http.app import create_app
+from serve_app.http.service import Service
+from tests.unit import stages
+from tests.unit.http.test_batch import files_of
+
+ONE = files_of(stages.image(0.5))
+
+
+@pytest.mark.parametrize(
+    ("form", "files", "status", "code"),
+    [
+        ({"session_id": "s"}, None, 400, "no_files"),
+        ({}, files_of(*[stages.image(0.5)] * 31), 413, "too_many_frames"),
+        ({}, [("files", ("clip.gif", stages.image(0.5)))], 415, "unsupported_file_type"),
+        ({}, [("files", ("noextension", stages.image(0.5)))], 415, "unsupported_file_type"),
+        ({}, files_of(b"\xff\xd8\xff" + b"x" * 1000), 413, "payload_too_large"),
+        ({"session_id": "../../etc"}, ONE, 422, "invalid_field"),
+        ({"session_id": "a/b"}, ONE, 422, "invalid_field"),
+        ({"session_id": "line\n"}, ONE, 422, "invalid_field"),
+        ({"session_id": "x" * 65}, ONE, 422, "invalid_field"),
+        ({"session_id": ""}, ONE, 422, "invalid_field"),
+        ({"model_name": "nope"}, ONE, 404, "unknown_model"),
+        ({"model_name": "../mobilenetv2_celebv2"}, ONE, 404, "unknown_model"),
+        ({"model_name": "x" * 200}, ONE, 422, "invalid_field"),
+        ({"cleanup": "maybe"}, ONE, 422, "invalid_field"),
+        ({"threshold": "nan"}, ONE, 422, "invalid_field"),
+        ({"threshold": "1.5"}, ONE, 422, "invalid_field"),
+        ({"threshold": "high"}, ONE, 422, "invalid_field"),
+        ({"include": "everything"}, ONE, 422, "invalid_field"),
+        ({"sesion_id": "typo"}, ONE, 422, "invalid_field"),
+        ({"session_id": ["a", "b"]}, ONE, 422, "invalid_field"),
+        ({"files": "text"}, [("other", ("a.jpg", b""))], 422, "invalid_field"),
+        ({}, [*ONE, ("model_name", ("a.jpg", b"file"))], 422, "invalid_field"),
+    ],
+)
+def test_a_wrong_request_is_refused_before_any_extraction(
+    client: TestClient, extractor: stages.StageExtractor, form: dict, files: list, status: int, code: str
+) -> None:
+    """Each has its status and code, and costs the extractor nothing."""
+    response = client.post("/batch/predict", data=form, files=files)
+    problem = response.json()
+    assert (response.status_code, problem["code"]) == (status, code)
+    assert response.headers["content-type"] == "application/problem+json"
+    assert problem["error"] == problem["detail"]
+    assert problem["request_id"] == response.headers["x-request-id"]
+    assert extractor.calls == []
+
+
+def test_a_refused_request_harms_no_later_one(client: TestClient) -> None:
+    """The next good request is answered."""
+    client.post("/batch/predict", data={"session_id": "../../etc"}, files=ONE)
+    assert client.post("/batch/predict", files=ONE).status_code == 200
+
+
+@pytest.mark.parametrize("content_type", ["application/json", "text/plain"])
+def test_a_body_that_is_no_form_is_refused(client: TestClient, content_type: str) -> None:
+    """The media type decides."""
+    response = client.post("/batch/predict", content=b"{}", headers={"content-type": content_type})
+    assert (response.status_code, response.json()["code"]) == (415, "unsupported_file_type")
+
+
+@pytest.mark.parametrize("content_type", ["multipart/form-data", "multipart/form-data; boundary=x"])
+def test_a_broken_form_is_a_bad_request(client: TestClient, content_type: str) -> None:
+    """A missing boundary or a garbled part is the client's error."""
+    response = client.post("/batch/predict", content=b"garbage", headers={"content-type": content_type})
+    assert response.status_code == 400
+    assert response.headers["content-type"] == "application/problem+json"
+
+
+def test_an_empty_post_has_no_files(client: TestClient) -> None:
+    """What `curl -X POST` sends."""
+    response = client.post("/batch/predict")
+    assert (response.status_code, response.json()["code"]) == (400, "no_files")
+
+
+def test_a_body_over_the_limit_is_refused_though_it_declares_no_length(client: TestClient) -> None:
+    """A chunked body is counted as it comes."""
+    response = client.post(
+        "/batch/predict",
+        content=(b"x" * 1000 for _ in range(50)),
+        headers={"content-type": "multipart/form-data; boundary=x"},
+    )
+    assert response.status_code == 413
+    assert response.headers["content-type"] == "application/problem+json"
+
+
+def test_a_late_request_is_answered_504(client: TestClient) -> None:
+    """The service's own deadline has its own status."""
+    response = client.post("/batch/predict", files=files_of(stages.HANGS))
+    assert (response.status_code, response.json()["code"]) == (504, "deadline_exceeded")
+
+
+def test_a_full_replica_says_when_to_try_again(client: TestClient) -> None:
+    """The third request of two at a time gets 503 and Retry-After; its place is free once they ended."""
+    with ThreadPoolExecutor(3) as threads:
+        requests = [threads.submit(client.post, "/batch/predict", files=files_of(stages.HANGS)) for _ in range(3)]
+        responses = [request.result() for request in requests]
+    assert sorted(response.status_code for response in responses) == [503, 504, 504]
+    [refused] = [response for response in responses if response.status_code == 503]
+    assert (refused.json()["code"], refused.headers["retry-after"]) == ("overloaded", "7")
+    assert client.post("/batch/predict", files=ONE).status_code == 200
+
+
+def test_a_bug_is_answered_without_its_traceback(
+    make_service: Callable[..., Service], caplog: pytest.LogCaptureFixture
+) -> None:
+    """The client gets a request id to name, the log gets the rest."""
+
+    class Broken:
+        async def run(self, *_: object) -> None:
+            raise ZeroDivisionError("secret /path")
+
+    with TestClient(create_app(make_service(pipeline=Broken())), raise_server_exceptions=False) as client:
+        response = client.post("/batch/predict", files=ONE, headers={"X-Request-ID": "bug-1"})
+    assert (response.status_code, response.json()["code"]) == (500, "internal_error")
+    assert "secret" not in response.text
+    assert response.json()["request_id"] == response.headers["x-request-id"] == "bug-1"
+    assert "bug-1" in caplog.text
+
+
+@pytest.mark.parametrize(("method", "path", "status"), [("GET", "/nothing", 404), ("GET", "/batch/predict", 405)])
+def test_routing_errors_are_problems_too(client: TestClient, method: str, path: str, status: int) -> None:
+    """Every refusal has one shape."""
+    response = client.request(method, path)
+    assert response.status_code == response.json()["status"] == status
+    assert response.headers["content-type"] == "application/problem+json"

@@ -1,0 +1,91 @@
+"""The other routes, and what every answer carries."""
+
+import logging
+from collections.abc import Callable
+
+import pytest
+from starlette.testclient import TestClient
+
+from serve_app import __version__
+from serve_app.features.schema import FEATURE_COLUMNS
+from serve_app.http.app import create_app
+from serve_app.http.service import ClusterStatus, Service
+from serve_app.settings import IngressSettings
+from tests.unit import stages
+from tests.unit.http.test_batch import files_of
+
+STARTING = ClusterStatus({"Ingress": 1, "Extractor": 0, "Predictor": 1})
+
+
+def test_health_has_the_seeds_fields_first(client: TestClient, settings: IngressSettings) -> None:
+    """The seed's six, then what was added."""
+    settings.openface_binary.touch(mode=0o755)
+    health = client.get("/health").json()
+    assert health == {
+        "status": "healthy",
+        "openface_binary": str(settings.openface_binary),
+        "openface_available": True,
+        "temp_dir": str(settings.temp_dir),
+        "output_dir": str(settings.output_dir),
+        "batch_size": 30,
+        "backend": "facemesh",
+        "models": ["mobilenetv2_celebv2"],
+        "version": __version__,
+        "replicas": {"Ingress": 1, "Extractor": 2, "CsvParser": 1, "Predictor": 1},
+    }
+    assert list(health)[:6] == [
+        "status", "openface_binary", "openface_available", "temp_dir", "output_dir", "batch_size",
+    ]  # fmt: skip
+
+
+def test_openface_is_available_only_if_it_can_be_run(client: TestClient) -> None:
+    """A binary that is not there is said so."""
+    assert client.get("/health").json()["openface_available"] is False
+
+
+def test_readyz_turns_200_when_every_deployment_runs(make_service: Callable[..., Service], client: TestClient) -> None:
+    """503 names what is missing; livez does not care."""
+    assert client.get("/readyz").json() == {"status": "ready"}
+    with TestClient(create_app(make_service(cluster=STARTING))) as starting:
+        assert starting.get("/readyz").status_code == 503
+        assert "Extractor" in starting.get("/readyz").json()["detail"]
+        assert starting.get("/livez").status_code == 200
+        assert starting.get("/health").json()["status"] == "starting"
+
+
+def test_models_are_listed_and_described(client: TestClient) -> None:
+    """The list is short; one model has its card and its features in order."""
+    [listed] = client.get("/models").json()["models"]
+    assert (listed["name"], listed["version"], listed["backend"]) == ("mobilenetv2_celebv2", 3, "facemesh")
+    model = client.get("/models/mobilenetv2_celebv2").json()
+    assert (model["card"], model["features"]) == (stages.MODEL.card, list(FEATURE_COLUMNS))
+    assert client.get("/models/none").json()["code"] == "unknown_model"
+
+
+def test_the_api_describes_itself(client: TestClient) -> None:
+    """OpenAPI names every route, and the form's fields; /docs shows it."""
+    openapi = client.get("/openapi.json").json()
+    assert {"/batch/predict", "/models", "/models/{name}", "/health", "/livez", "/readyz"} <= openapi["paths"].keys()
+    predict = openapi["paths"]["/batch/predict"]["post"]
+    form = predict["requestBody"]["content"]["multipart/form-data"]["schema"]
+    assert set(form["properties"]) == {"files", "session_id", "model_name", "cleanup", "threshold", "include"}
+    assert {"200", "400", "413", "415", "422", "503", "504"} <= predict["responses"].keys()
+    assert client.get("/docs").status_code == 200
+
+
+@pytest.mark.parametrize(("offered", "kept"), [("abc-1.2_3", True), ("two words", False), ("x" * 200, False)])
+def test_a_request_id_is_taken_or_made(client: TestClient, offered: str, kept: bool) -> None:
+    """Only what can stand in a log line is taken from the client."""
+    echoed = client.get("/livez", headers={"X-Request-ID": offered}).headers["x-request-id"]
+    assert (echoed == offered) is kept
+    assert echoed
+
+
+def test_a_request_is_one_line_in_the_log(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
+    """With its id, session, frames and time; probes are not logged."""
+    caplog.set_level(logging.INFO, logger="serve_app.http.middleware")
+    client.get("/livez")
+    client.post("/batch/predict", data={"session_id": "s1"}, files=files_of(stages.NO_FACE))
+    [line] = [record.getMessage() for record in caplog.records if record.name == "serve_app.http.middleware"]
+    assert line.startswith("POST /batch/predict 200 request_id=")
+    assert "session_id=s1 n_frames=1 elapsed_ms=" in line
