@@ -6,7 +6,6 @@ from typing import Any
 
 from fastapi import APIRouter, Depends, FastAPI
 from starlette.exceptions import HTTPException
-from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import ASGIApp
@@ -17,7 +16,7 @@ from serve_app.features.schema import FEATURE_COLUMNS
 from serve_app.http import batch
 from serve_app.http.contract import BatchBody, HealthBody, ModelBody, ModelDetailBody, ModelsBody, ProblemBody
 from serve_app.http.forms import PREDICT_FORM_SCHEMA
-from serve_app.http.middleware import RequestContext
+from serve_app.http.middleware import BodyLimit, RequestContext, declared_bytes
 from serve_app.http.problems import answer_problem
 from serve_app.http.service import Service
 from serve_app.settings import MAX_FRAMES
@@ -28,16 +27,16 @@ _PREDICT_REFUSALS: dict[int | str, dict[str, Any]] = dict.fromkeys((400, 404, 40
 _PREDICT_BODY = {"required": True, "content": {"multipart/form-data": {"schema": PREDICT_FORM_SCHEMA}}}
 
 
-def create_app(service: Service) -> ASGIApp:
-    """Build the application that serves ``service``."""
+def create_app(service: Service, *, echo_request_id: bool = True) -> ASGIApp:
+    """Build the application that serves ``service``; Ray Serve's proxy echoes request ids itself."""
     app = FastAPI(title="Deepfake detection", version=__version__, summary="Scores the frames of a video.")
-    app.add_middleware(RequestBodyLimitMiddleware, max_body_size=service.settings.max_body_bytes)
     for error in (RequestError, HTTPException, Exception):
         app.add_exception_handler(error, answer_problem)
     app.include_router(_predict_routes(service))
     app.include_router(_model_routes(service))
     app.include_router(_health_routes(service))
-    return RequestContext(app)
+    limited = BodyLimit(app, max_bytes=service.settings.max_body_bytes)
+    return RequestContext(limited, echo_id=echo_request_id)
 
 
 def _predict_routes(service: Service) -> APIRouter:
@@ -45,7 +44,7 @@ def _predict_routes(service: Service) -> APIRouter:
 
     async def admitted(request: Request) -> AsyncIterator[None]:
         """Hold a place until the last byte of the answer is sent."""
-        with service.admission.admit(_declared_bytes(request)):
+        with service.admission.admit(declared_bytes(request.headers)):
             yield
 
     @router.post(
@@ -120,8 +119,3 @@ def _health_routes(service: Service) -> APIRouter:
         return {"status": "ready"}
 
     return router
-
-
-def _declared_bytes(request: Request) -> int:
-    declared = request.headers.get("content-length", "")
-    return int(declared) if declared.isdecimal() else 0

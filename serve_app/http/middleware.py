@@ -1,4 +1,4 @@
-"""What every request passes through: its id, and its line in the log.
+"""What every request passes through: its id, its line in the log, and the limit of its body.
 
 Pure ASGI, for Starlette's BaseHTTPMiddleware breaks cancellation.
 """
@@ -11,9 +11,11 @@ import uuid
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from serve_app.errors import PayloadTooLarge
+
 logger = logging.getLogger(__name__)
 
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_REQUEST_ID = re.compile(r"[\x20-\x7e]{1,128}")  # a header has no line ends: it stays one line of the log
 _QUIET_PATHS = frozenset({"/livez", "/readyz", "/health"})  # probes, every few seconds
 _CLIENT_LEFT = 499
 
@@ -21,8 +23,9 @@ _CLIENT_LEFT = 499
 class RequestContext:
     """Takes or makes ``X-Request-ID``, echoes it, and logs one line when the request ends."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, *, echo_id: bool) -> None:
         self._app = app
+        self._echo_id = echo_id
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""
@@ -37,7 +40,8 @@ class RequestContext:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message)["X-Request-ID"] = request_id
+                if self._echo_id:
+                    MutableHeaders(scope=message)["X-Request-ID"] = request_id
             await send(message)
 
         try:
@@ -49,8 +53,39 @@ class RequestContext:
             _log(scope, status, (time.perf_counter() - started) * 1e3)
 
 
+class BodyLimit:
+    """Refuses a body once it is too large; Starlette's own limit would answer in plain text."""
+
+    def __init__(self, app: ASGIApp, *, max_bytes: int) -> None:
+        self._app = app
+        self._max_bytes = max_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one ASGI connection; reading its body raises PayloadTooLarge inside the route."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        declared, received = declared_bytes(Headers(scope=scope)), 0
+
+        async def receive_limited() -> Message:
+            nonlocal received
+            message = {} if declared > self._max_bytes else await receive()
+            received += len(message.get("body", b""))
+            if max(declared, received) > self._max_bytes:
+                raise PayloadTooLarge(f"the body is larger than the {self._max_bytes} bytes that are taken")
+            return message
+
+        await self._app(scope, receive_limited, send)
+
+
+def declared_bytes(headers: Headers) -> int:
+    """Read Content-Length; 0 where the body is chunked."""
+    declared = headers.get("content-length", "")
+    return int(declared) if declared.isdecimal() else 0
+
+
 def _request_id(offered: str | None) -> str:
-    """Take the client's id if it can stand in a header and a log line."""
+    """Take the client's id if it is short plain text."""
     return offered if offered and _REQUEST_ID.fullmatch(offered) else uuid.uuid4().hex
 
 

@@ -88,8 +88,13 @@ def test_a_body_over_the_limit_is_refused_though_it_declares_no_length(client: T
         content=(b"x" * 1000 for _ in range(50)),
         headers={"content-type": "multipart/form-data; boundary=x"},
     )
-    assert response.status_code == 413
-    assert response.headers["content-type"] == "application/problem+json"
+    assert (response.status_code, response.json()["code"]) == (413, "payload_too_large")
+
+
+def test_a_body_that_declares_too_much_is_refused_unread(client: TestClient) -> None:
+    """Content-Length alone decides, and the answer is a problem like any other."""
+    response = client.post("/batch/predict", files=files_of(*[stages.image(0.5) + b"x" * 1500] * 30))
+    assert (response.status_code, response.json()["code"]) == (413, "payload_too_large")
 
 
 def test_a_late_request_is_answered_504(client: TestClient) -> None:
