@@ -1,0 +1,1 @@
+"""Detectors: what turns features into scores."""

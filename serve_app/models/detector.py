@@ -1,0 +1,118 @@
+"""Detectors: a registry's networks, loaded on one device, that turn features into scores."""
+
+import logging
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_safetensors
+
+from serve_app.errors import ArtifactInvalid, BackendMismatch, DeviceUnavailable, UnknownModel
+from serve_app.features.schema import FEATURE_COUNT
+from serve_app.models.network import DeepfakeNet
+from serve_app.models.registry import Manifest, ModelRegistry
+from serve_app.settings import Backend
+
+logger = logging.getLogger(__name__)
+
+
+def resolve_device(device: Literal["auto", "cpu", "cuda"]) -> torch.device:
+    """Choose what to compute on.
+
+    Raises:
+        DeviceUnavailable: CUDA was demanded and torch sees none.
+    """
+    if device == "cpu" or torch.cuda.is_available():
+        return torch.device("cpu" if device == "cpu" else "cuda")
+    if device == "cuda":
+        raise DeviceUnavailable(
+            f"device is cuda, but torch {torch.__version__} sees no CUDA device; "
+            "install a CUDA build of torch and give the predictor a GPU, or set device to auto or cpu"
+        )
+    logger.warning("no CUDA device: the predictor computes on the CPU")
+    return torch.device("cpu")
+
+
+class Detector:
+    """One model, ready to score."""
+
+    def __init__(self, manifest: Manifest, network: DeepfakeNet, device: torch.device) -> None:
+        self.manifest = manifest
+        self._network = network.eval().to(device)
+        self._device = device
+
+    @classmethod
+    def load(
+        cls, registry: ModelRegistry, name: str, device: torch.device, *, version: int | None = None
+    ) -> "Detector":
+        """Load a model, of the newest version unless another is asked for.
+
+        Raises:
+            ArtifactInvalid: the model's folder does not hold what its manifest says.
+        """
+        manifest = registry.load_manifest(name, version)
+        network = _load_network(registry.load_weights(manifest), f"model {manifest.name}/{manifest.version}")
+        return cls(manifest, network, device)
+
+    def scores(self, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Score rows of ``(n, 674) float32`` raw features: calibrated P(fake), ``(n,) float32`` in 0..1.
+
+        Raises:
+            ValueError: the features have another shape, or are not all finite.
+        """
+        if features.ndim != 2 or features.shape[1] != FEATURE_COUNT:
+            raise ValueError(f"features must be (n, {FEATURE_COUNT}), not {features.shape}")
+        if not np.isfinite(features).all():
+            raise ValueError("features must be finite")
+        if not len(features):
+            return np.empty(0, np.float32)
+        rows = torch.tensor(features, dtype=torch.float32, device=self._device)
+        with torch.inference_mode():
+            scores = torch.sigmoid(self._network(rows) / self.manifest.calibration.temperature)
+        return scores.cpu().numpy()
+
+
+class Detectors:
+    """All models of a registry, loaded once and kept: the newest version of each."""
+
+    def __init__(self, registry: ModelRegistry, device: torch.device, *, cpu_threads: int = 1) -> None:
+        torch.set_num_threads(cpu_threads)  # process-wide; more than the replica's CPUs would only contend
+        self._detectors = {name: Detector.load(registry, name, device) for name in registry.names()}
+        if not self._detectors:
+            raise ArtifactInvalid(f"there is no model in {registry.models_dir}; make one with `deepfake-serve train`")
+
+    def manifests(self) -> list[Manifest]:
+        """Describe the loaded models, by name."""
+        return [detector.manifest for detector in self._detectors.values()]
+
+    def predict(self, model_name: str, backend: Backend, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Score ``(n, 674) float32`` features that ``backend`` extracted: P(fake), ``(n,) float32`` in 0..1.
+
+        Raises:
+            UnknownModel: no model of that name is loaded.
+            BackendMismatch: the model was trained on another backend's features.
+        """
+        detector = self._detectors.get(model_name)
+        if detector is None:
+            raise UnknownModel(f"no model {model_name!r}; this service has {', '.join(self._detectors)}")
+        if detector.manifest.backend != backend:
+            raise BackendMismatch(
+                f"model {model_name!r} was trained on features of {detector.manifest.backend}, "
+                f"but {backend} extracts here; choose another model or another config"
+            )
+        return detector.scores(features)
+
+
+def _load_network(weights: bytes, label: str) -> DeepfakeNet:
+    network = DeepfakeNet()
+    try:
+        tensors = load_safetensors(weights)
+        network.load_state_dict(tensors)
+    except (SafetensorError, RuntimeError) as exc:
+        reason = str(exc).splitlines()[0]
+        raise ArtifactInvalid(f"{label}: its weights do not fit the network: {reason}; train it again") from exc
+    if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
+        raise ArtifactInvalid(f"{label}: its weights are not all finite; train it again")
+    return network

@@ -1,0 +1,178 @@
+"""The model registry: ``<models_dir>/<name>/<version>/`` with ``manifest.json``, ``weights.safetensors``, ``card.md``.
+
+Nothing here is trusted before it is checked: names against a pattern, the manifest against its schema, the
+weights against their hash. Pickles are never read.
+"""
+
+import hashlib
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from serve_app.errors import ArtifactInvalid
+from serve_app.features.schema import FEATURE_COLUMNS
+from serve_app.settings import Backend
+
+MANIFEST_FILE = "manifest.json"
+WEIGHTS_FILE = "weights.safetensors"
+CARD_FILE = "card.md"
+
+Architecture = Literal["inverted-residual-1d"]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")  # no dot, no slash: a name cannot leave the folder
+_VERSION = re.compile(r"[1-9][0-9]{0,8}")
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class FeatureList(_Strict):
+    """Which features a model takes, in order: their count and the SHA-256 of their names, one a line."""
+
+    count: int
+    sha256: Sha256
+
+
+class UncertainBand(_Strict):
+    """Scores from ``low`` to ``high``, both included, are called uncertain."""
+
+    low: float = Field(ge=0, le=1)
+    high: float = Field(ge=0, le=1)
+
+
+class Calibration(_Strict):
+    """How logits became probabilities: P(fake) = sigmoid(logit / temperature)."""
+
+    method: Literal["temperature"] = "temperature"
+    temperature: float = Field(gt=0, allow_inf_nan=False)
+
+
+class TrainingSummary(_Strict):
+    """What it takes to train the same model again."""
+
+    created_by: str
+    seed: int
+    n_identities: int
+    n_rows: int
+    epochs: int
+
+
+class Manifest(_Strict):
+    """What a model is, what it needs, and what was measured of it (``*_simulated``: on simulated faces only)."""
+
+    name: str
+    version: int = Field(ge=1)
+    architecture: Architecture
+    backend: Backend
+    features: FeatureList
+    threshold: float = Field(default=0.5, gt=0, lt=1)
+    uncertain_band: UncertainBand
+    calibration: Calibration
+    weights_sha256: Sha256
+    license: str
+    card: Literal["card.md"] = "card.md"
+    metrics: dict[str, float]
+    training: TrainingSummary
+
+
+def feature_list(names: Sequence[str] = FEATURE_COLUMNS) -> FeatureList:
+    """Fingerprint an ordered list of feature names; the default is what this service extracts."""
+    return FeatureList(count=len(names), sha256=hashlib.sha256("\n".join(names).encode()).hexdigest())
+
+
+class ModelRegistry:
+    """The models of one folder."""
+
+    def __init__(self, models_dir: Path) -> None:
+        self.models_dir = models_dir
+
+    def names(self) -> list[str]:
+        """List the models that have at least one version, sorted."""
+        if not self.models_dir.is_dir():
+            raise ArtifactInvalid(f"the models folder {self.models_dir} does not exist; set models_dir or MODELS_DIR")
+        folders = (folder.name for folder in self.models_dir.iterdir() if _NAME.fullmatch(folder.name))
+        return sorted(name for name in folders if self.versions(name))
+
+    def versions(self, name: str) -> list[int]:
+        """List a model's versions, oldest first, in integer order; empty where there is no such model."""
+        if not _NAME.fullmatch(name) or not (self.models_dir / name).is_dir():
+            return []
+        folders = (folder for folder in (self.models_dir / name).iterdir() if folder.is_dir())
+        return sorted(int(folder.name) for folder in folders if _VERSION.fullmatch(folder.name))
+
+    def load_manifest(self, name: str, version: int | None = None) -> Manifest:
+        """Read and check a model's manifest, of the newest version unless another is asked for.
+
+        Raises:
+            ArtifactInvalid: there is no such model, or its folder does not hold what this service can run.
+        """
+        folder = self._folder(name, version)
+        try:
+            manifest = Manifest.model_validate_json(_read(folder / MANIFEST_FILE))
+        except ValidationError as exc:
+            raise ArtifactInvalid(f"{_label(folder)}: {MANIFEST_FILE} is not valid: {_first_error(exc)}") from exc
+        if (manifest.name, str(manifest.version)) != (folder.parent.name, folder.name):
+            raise ArtifactInvalid(
+                f"{_label(folder)}: its manifest is of {manifest.name}/{manifest.version}; rename the folder to match"
+            )
+        if manifest.features != feature_list():
+            raise ArtifactInvalid(
+                f"{_label(folder)}: it was trained on other features than the {len(FEATURE_COLUMNS)} of this service, "
+                "or on another order of them; train it again with `deepfake-serve train`"
+            )
+        return manifest
+
+    def load_weights(self, manifest: Manifest) -> bytes:
+        """Read a model's safetensors file, the bytes that were hashed.
+
+        Raises:
+            ArtifactInvalid: a file is missing, or the weights are not those the manifest names.
+        """
+        folder = self._folder(manifest.name, manifest.version)
+        weights = _read(folder / WEIGHTS_FILE)
+        if hashlib.sha256(weights).hexdigest() != manifest.weights_sha256:
+            raise ArtifactInvalid(
+                f"{_label(folder)}: {WEIGHTS_FILE} is not the file its manifest names (SHA-256 differs); restore it"
+            )
+        return weights
+
+    def load_card(self, manifest: Manifest) -> str:
+        """Read a model's card, in Markdown.
+
+        Raises:
+            ArtifactInvalid: the card is missing.
+        """
+        folder = self._folder(manifest.name, manifest.version)
+        return _read(folder / manifest.card).decode("utf-8", "replace")
+
+    def _folder(self, name: str, version: int | None) -> Path:
+        versions = self.versions(name)
+        if not versions:
+            raise ArtifactInvalid(f"there is no model {name!r} in {self.models_dir}")
+        if version is not None and version not in versions:
+            raise ArtifactInvalid(f"model {name} has no version {version}; it has {versions}")
+        return self.models_dir / name / str(version or versions[-1])
+
+
+def _label(folder: Path) -> str:
+    return f"model {folder.parent.name}/{folder.name}"
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as exc:
+        raise ArtifactInvalid(
+            f"{_label(path.parent)}: {path.name} cannot be read ({exc.strerror}); restore it"
+        ) from exc
+
+
+def _first_error(exc: ValidationError) -> str:
+    error = exc.errors(include_url=False)[0]
+    where = ".".join(str(part) for part in error["loc"])
+    return f"{where}: {error['msg']}" if where else str(error["msg"])

@@ -1,0 +1,154 @@
+"""Detectors: loading, scoring, choosing by name."""
+
+import hashlib
+import logging
+import pickle
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from safetensors.torch import load as load_safetensors
+from safetensors.torch import save as save_safetensors
+
+from serve_app.errors import ArtifactInvalid, BackendMismatch, DeviceUnavailable, UnknownModel
+from serve_app.models.detector import Detector, Detectors, resolve_device
+from serve_app.models.evaluation import auc, ece
+from serve_app.models.registry import ModelRegistry
+from serve_app.models.simulation import SimulatedRows
+from serve_app.settings import DEFAULT_MODEL, PRETRAINED_DIR
+from tests.unit.models.conftest import EditManifest
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def detectors() -> Detectors:
+    return Detectors(ModelRegistry(PRETRAINED_DIR), CPU)
+
+
+@pytest.fixture
+def no_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+
+
+def test_the_shipped_model_tells_fresh_simulated_fakes_from_reals(
+    detector: Detector, fresh_rows: SimulatedRows
+) -> None:
+    """Identities it was not trained on; the weights are not random."""
+    scores = detector.scores(fresh_rows.features)
+    assert auc(fresh_rows.labels, scores) >= 0.93
+    assert ece(fresh_rows.labels, scores) <= 0.06  # 1200 rows alone give 0.03
+
+
+def test_a_score_does_not_depend_on_the_rest_of_its_batch(detector: Detector, fresh_rows: SimulatedRows) -> None:
+    """Alone or among 64, to 1e-5."""
+    rows = fresh_rows.features[:64]
+    alone = np.concatenate([detector.scores(row[None]) for row in rows])
+    np.testing.assert_allclose(detector.scores(rows), alone, atol=1e-5)
+
+
+def test_scores_are_probabilities(detector: Detector, fresh_rows: SimulatedRows) -> None:
+    """One float32 in 0..1 per row."""
+    scores = detector.scores(fresh_rows.features)
+    assert scores.shape == (len(fresh_rows),)
+    assert scores.dtype == np.float32
+    assert scores.min() >= 0.0
+    assert scores.max() <= 1.0
+
+
+def test_no_rows_have_no_scores(detector: Detector) -> None:
+    """An empty batch is not an error."""
+    assert detector.scores(np.empty((0, 674), np.float32)).shape == (0,)
+
+
+@pytest.mark.parametrize(
+    "features", [np.zeros(674), np.zeros((2, 673)), np.full((1, 674), np.nan), np.full((1, 674), np.inf)]
+)
+def test_malformed_features_are_refused(detector: Detector, features: npt.NDArray[np.float64]) -> None:
+    """Rather than scored."""
+    with pytest.raises(ValueError, match="features must be"):
+        detector.scores(features.astype(np.float32))
+
+
+def test_an_unknown_model_is_refused(detectors: Detectors) -> None:
+    """The message lists those that are loaded."""
+    with pytest.raises(UnknownModel, match=DEFAULT_MODEL):
+        detectors.predict("../etc", "facemesh", np.zeros((1, 674), np.float32))
+
+
+def test_features_of_another_backend_are_refused(detectors: Detectors) -> None:
+    """They mean something else."""
+    with pytest.raises(BackendMismatch, match="trained on features of facemesh, but openface"):
+        detectors.predict(DEFAULT_MODEL, "openface", np.zeros((1, 674), np.float32))
+
+
+def test_a_loaded_model_scores_by_name(detectors: Detectors, detector: Detector, fresh_rows: SimulatedRows) -> None:
+    """As it does alone."""
+    scores = detectors.predict(DEFAULT_MODEL, "facemesh", fresh_rows.features[:5])
+    np.testing.assert_array_equal(scores, detector.scores(fresh_rows.features[:5]))
+    assert [manifest.name for manifest in detectors.manifests()] == [DEFAULT_MODEL]
+
+
+def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
+    """A predictor without a model has nothing to serve."""
+    with pytest.raises(ArtifactInvalid, match="deepfake-serve train"):
+        Detectors(ModelRegistry(tmp_path), CPU)
+
+
+def spoil_weights(folder: Path, edit_manifest: EditManifest, weights: bytes) -> None:
+    (folder / "weights.safetensors").write_bytes(weights)
+    edit_manifest(weights_sha256=hashlib.sha256(weights).hexdigest())
+
+
+def test_a_pickle_under_the_right_name_and_hash_is_refused(
+    models_dir: Path, model_folder: Path, edit_manifest: EditManifest
+) -> None:
+    """It is parsed as safetensors, never unpickled."""
+    spoil_weights(model_folder, edit_manifest, pickle.dumps({"weights": [0.0] * 100}))
+    with pytest.raises(ArtifactInvalid, match="do not fit the network"):
+        Detector.load(ModelRegistry(models_dir), DEFAULT_MODEL, CPU)
+
+
+def test_weights_of_another_network_are_refused(
+    models_dir: Path, model_folder: Path, edit_manifest: EditManifest
+) -> None:
+    """A tensor too few is enough."""
+    tensors = load_safetensors((model_folder / "weights.safetensors").read_bytes())
+    tensors.pop("place")
+    spoil_weights(model_folder, edit_manifest, save_safetensors(tensors))
+    with pytest.raises(ArtifactInvalid, match="do not fit the network"):
+        Detector.load(ModelRegistry(models_dir), DEFAULT_MODEL, CPU)
+
+
+def test_weights_that_are_not_finite_are_refused(
+    models_dir: Path, model_folder: Path, edit_manifest: EditManifest
+) -> None:
+    """They would score every face nan."""
+    tensors = load_safetensors((model_folder / "weights.safetensors").read_bytes())
+    tensors["place"][0, 0, 0] = torch.nan
+    spoil_weights(model_folder, edit_manifest, save_safetensors(tensors))
+    with pytest.raises(ArtifactInvalid, match="not all finite"):
+        Detector.load(ModelRegistry(models_dir), DEFAULT_MODEL, CPU)
+
+
+@pytest.mark.usefixtures("no_cuda")
+def test_auto_falls_back_to_the_cpu_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    """One warning, not silence."""
+    with caplog.at_level(logging.WARNING):
+        assert resolve_device("auto") == CPU
+    assert [record.message for record in caplog.records] == ["no CUDA device: the predictor computes on the CPU"]
+
+
+@pytest.mark.usefixtures("no_cuda")
+def test_cuda_where_there_is_none_is_refused() -> None:
+    """The message says what to do."""
+    with pytest.raises(DeviceUnavailable, match="set device to auto or cpu"):
+        resolve_device("cuda")
+
+
+def test_a_gpu_is_used_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unless the CPU is asked for."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert [resolve_device(choice).type for choice in ("auto", "cuda", "cpu")] == ["cuda", "cuda", "cpu"]

@@ -1,0 +1,77 @@
+"""Simulated rows: the same for the same seed, and consistent as an extractor's rows are."""
+
+import numpy as np
+import pytest
+
+from serve_app.extractors.facemesh.fit import fit_face
+from serve_app.features.geometry import Camera, rotation_from_euler
+from serve_app.features.schema import COLUMN_DECIMALS, FEATURE_COLUMNS, FEATURE_SLICES
+from serve_app.features.shape import shape_from_params
+from serve_app.models.simulation import FakeFamily, SimulatedRows, simulate
+from serve_app.models.simulation.anatomy import sample_heads
+from serve_app.models.simulation.measurement import measure
+from serve_app.models.simulation.scene import detect, render, sample_views
+
+DECIMALS = np.array(COLUMN_DECIMALS[5:])
+
+
+def test_the_same_seed_gives_the_same_rows() -> None:
+    """And another seed others."""
+    first, again, other = simulate(1, 20), simulate(1, 20), simulate(2, 20)
+    np.testing.assert_array_equal(first.features, again.features)
+    np.testing.assert_array_equal(first.family, again.family)
+    assert not np.array_equal(first.features, other.features)
+
+
+def test_every_fake_has_its_real(fresh_rows: SimulatedRows) -> None:
+    """Paired by identity, as many of one as of the other, every family among them."""
+    is_fake = fresh_rows.labels == 1
+    np.testing.assert_array_equal(fresh_rows.identity[is_fake], fresh_rows.identity[~is_fake])
+    assert set(fresh_rows.family[~is_fake]) == {"real"}
+    assert set(fresh_rows.family[is_fake]) == set(FakeFamily)
+
+
+def test_rows_are_finite_and_rounded_as_a_csv_is(fresh_rows: SimulatedRows) -> None:
+    """What a network trains on must not be finer than what it will be given."""
+    assert np.isfinite(fresh_rows.features).all()
+    steps = fresh_rows.features.astype(np.float64) * 10.0**DECIMALS
+    np.testing.assert_allclose(steps, np.round(steps), atol=0.1)  # float32 holds 6 digits and a bit
+
+
+def test_gaze_is_a_unit_vector(fresh_rows: SimulatedRows) -> None:
+    """To the decimals written."""
+    gaze = fresh_rows.features[:, FEATURE_SLICES["gaze"]].reshape(-1, 3)
+    np.testing.assert_allclose(np.linalg.norm(gaze, axis=1), 1.0, atol=1e-5)
+
+
+@pytest.mark.parametrize("family", FakeFamily)
+def test_3d_points_project_onto_the_2d_points(family: FakeFamily) -> None:
+    """Of fakes too: x is linear in X / Z, exactly but for the rounding."""
+    features = simulate(3, 40, families=[family]).features.astype(np.float64)
+    x = features[:, FEATURE_SLICES["landmarks_2d"]][:, :68]
+    X, _, Z = np.split(features[:, FEATURE_SLICES["landmarks_3d"]], 3, axis=1)
+    for row in range(len(x)):
+        fit = np.polynomial.Polynomial.fit(X[row] / Z[row], x[row], 1)
+        assert np.abs(fit(X[row] / Z[row]) - x[row]).max() < 0.6
+
+
+def test_depth_follows_from_the_shape_parameters(fresh_rows: SimulatedRows) -> None:
+    """Z less its mean is the depth of the turned shape, to the rounding of 34 parameters and three angles."""
+    row = fresh_rows.features[0].astype(np.float64)
+    rotation = rotation_from_euler(row[FEATURE_SLICES["shape_camera"]][1:4])
+    relief = shape_from_params(row[FEATURE_SLICES["shape"]]) @ rotation[2]
+    Z = row[FEATURE_SLICES["landmarks_3d"]][136:]
+    np.testing.assert_allclose(Z - Z.mean(), relief, atol=0.3)
+
+
+def test_measuring_many_faces_is_what_the_extractor_does_with_one() -> None:
+    """Feature by feature, but for the rounding; this holds the two copies of the arithmetic together."""
+    rng = np.random.default_rng(5)
+    heads, views = sample_heads(rng, 10, 2), sample_views(rng, 20)
+    faces = detect(rng, render(heads, views))
+    measured = measure(faces, views.size)
+    for row in range(20):
+        width, height = views.size[row].astype(int)
+        columns = fit_face(faces.landmarks[row], faces.eyes[row], Camera.of_image(width, height)).columns()
+        extracted = np.array([columns[name] for name in FEATURE_COLUMNS])
+        assert (np.abs(measured[row] - extracted) <= 0.5001 * 10.0**-DECIMALS + 2e-4).all()

@@ -1,0 +1,174 @@
+"""The micro-batcher."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from serve_app.batching import MicroBatcher
+
+Array = npt.NDArray[np.float32]
+
+
+class GatedSum:
+    """Sums each row, but only once its gate is open; remembers the batches."""
+
+    def __init__(self) -> None:
+        self.batches: list[tuple[str, int]] = []
+        self.gate = threading.Event()
+
+    def __call__(self, key: str, rows: Array) -> Array:
+        self.batches.append((key, len(rows)))
+        assert self.gate.wait(timeout=5)
+        if np.isnan(rows).any():
+            raise ValueError("nan")
+        return np.asarray(rows.sum(axis=1))
+
+
+def rows(*values: float) -> Array:
+    return np.array([[value] for value in values], np.float32)
+
+
+@asynccontextmanager
+async def batcher_over(compute: Callable[[str, Array], Array], max_rows: int = 8) -> AsyncIterator[MicroBatcher[str]]:
+    batcher = MicroBatcher[str](compute, max_rows=max_rows)
+    yield batcher
+    await batcher.aclose()
+
+
+async def started(coroutine: Coroutine[None, None, Array]) -> "asyncio.Task[Array]":
+    task = asyncio.create_task(coroutine)
+    await asyncio.sleep(0)  # let it submit
+    return task
+
+
+def test_rows_that_arrive_while_a_batch_runs_make_up_the_next_one() -> None:
+    """No timer: the first goes alone at once, the rest together."""
+
+    async def scenario() -> None:
+        compute = GatedSum()
+        async with batcher_over(compute) as batcher:
+            tasks = [await started(batcher.submit("a", rows(value))) for value in (1, 2, 3, 4)]
+            compute.gate.set()
+            assert [(await task).tolist() for task in tasks] == [[1], [2], [3], [4]]
+        assert compute.batches == [("a", 1), ("a", 3)]
+
+    asyncio.run(scenario())
+
+
+def test_keys_are_not_mixed_and_the_oldest_goes_first() -> None:
+    """A busy key cannot starve another."""
+
+    async def scenario() -> None:
+        compute = GatedSum()
+        async with batcher_over(compute) as batcher:
+            tasks = [await started(batcher.submit(key, rows(1))) for key in "abcabaa"]
+            compute.gate.set()
+            await asyncio.gather(*tasks)
+        assert compute.batches == [("a", 1), ("b", 2), ("c", 1), ("a", 3)]
+
+    asyncio.run(scenario())
+
+
+def test_a_batch_holds_at_most_max_rows() -> None:
+    """What does not fit waits for the next batch; one large submission alone is computed in pieces."""
+
+    async def scenario() -> None:
+        compute = GatedSum()
+        async with batcher_over(compute, max_rows=2) as batcher:
+            tasks = [
+                await started(batcher.submit("a", rows(*values))) for values in ((1,), (2,), (3, 4), (5, 6, 7, 8, 9))
+            ]
+            compute.gate.set()
+            assert (await tasks[3]).tolist() == [5, 6, 7, 8, 9]
+        assert [n for _, n in compute.batches] == [1, 1, 2, 2, 2, 1]
+
+    asyncio.run(scenario())
+
+
+def test_a_failure_reaches_only_the_submitters_of_its_batch() -> None:
+    """The batch after it is computed."""
+
+    async def scenario() -> None:
+        compute = GatedSum()
+        compute.gate.set()
+        async with batcher_over(compute) as batcher:
+            with pytest.raises(ValueError, match="nan"):
+                await batcher.submit("a", rows(float("nan")))
+            assert (await batcher.submit("a", rows(2))).tolist() == [2]
+
+    asyncio.run(scenario())
+
+
+def test_rows_of_a_submitter_that_left_are_not_computed() -> None:
+    """Those who wait beside it get theirs."""
+
+    async def scenario() -> None:
+        compute = GatedSum()
+        async with batcher_over(compute) as batcher:
+            _, leaver, stayer = [await started(batcher.submit("a", rows(value))) for value in (1, 2, 3)]
+            leaver.cancel()
+            await asyncio.sleep(0)
+            compute.gate.set()
+            assert (await stayer).tolist() == [3]
+        assert compute.batches == [("a", 1), ("a", 1)]
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("value", [1.0, float("nan")])
+def test_a_submitter_may_leave_while_its_batch_runs(value: float) -> None:
+    """Neither its scores nor its failure disturb anyone."""
+
+    async def scenario() -> None:
+        compute = GatedSum()
+        async with batcher_over(compute) as batcher:
+            leaver = await started(batcher.submit("a", rows(value)))
+            leaver.cancel()
+            compute.gate.set()
+            assert (await batcher.submit("a", rows(3))).tolist() == [3]
+
+    asyncio.run(scenario())
+
+
+def test_scores_that_do_not_match_the_rows_are_refused() -> None:
+    """Otherwise one caller would get another's scores."""
+
+    async def scenario() -> None:
+        async with batcher_over(lambda _key, batch: batch[:1, 0]) as batcher:
+            with pytest.raises(RuntimeError, match="2 rows were submitted, 1 scores came back"):
+                await batcher.submit("a", rows(1, 2))
+
+    asyncio.run(scenario())
+
+
+def test_closing_finishes_what_waits_and_refuses_what_comes() -> None:
+    """Nobody is left waiting for ever."""
+
+    async def scenario() -> None:
+        compute = GatedSum()
+        compute.gate.set()
+        async with batcher_over(compute) as batcher:
+            task = await started(batcher.submit("a", rows(1)))
+            await batcher.aclose()
+            assert (await task).tolist() == [1]
+            with pytest.raises(RuntimeError, match="closed"):
+                await batcher.submit("a", rows(1))
+
+    asyncio.run(scenario())
+
+
+def test_no_rows_need_no_batch() -> None:
+    """An empty submission is answered at once."""
+
+    async def scenario() -> None:
+        compute = GatedSum()
+        async with batcher_over(compute) as batcher:
+            assert (await batcher.submit("a", np.empty((0, 1), np.float32))).shape == (0,)
+        assert compute.batches == []
+
+    asyncio.run(scenario())
