@@ -1,0 +1,1 @@
+"""Extractors: what turns a frame into an OpenFace CSV."""

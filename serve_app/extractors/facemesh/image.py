@@ -1,0 +1,98 @@
+"""Bytes to an upright RGB picture, no larger than the networks need."""
+
+import struct
+from dataclasses import dataclass
+from io import BytesIO
+
+import numpy as np
+from PIL import Image
+
+from serve_app.errors import Undecodable
+
+FORMATS = ("JPEG", "PNG", "BMP")
+MIN_LONG_SIDE_PX = 640  # a JPEG decodes at 1/2, 1/4 or 1/8 for little; below 640 px small faces get lost
+
+_NOT_WHOLE = f"the bytes are not a whole {', '.join(FORMATS[:-1])} or {FORMATS[-1]} image; send the file again"
+_PNG_TAIL_BYTES = 4096  # some writers append a little after the last chunk
+_EXIF_ORIENTATION = 0x0112
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+# What Pillow's decoders raise on bytes that are cut off or garbled.
+_DECODING_ERRORS = (OSError, SyntaxError, ValueError, EOFError, struct.error, OverflowError)
+_TOO_LARGE = (Image.DecompressionBombError, Image.DecompressionBombWarning)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """Upright RGB ``pixels``, one of which is ``scale`` px of the full image, of size ``full_size`` px."""
+
+    pixels: Image.Image
+    scale: float
+    full_size: tuple[int, int]
+
+
+def decode(image: bytes, *, max_pixels: int, full: bool = False) -> Picture:
+    """Decode an image, a large JPEG at a fraction of its size unless ``full``.
+
+    Raises:
+        Undecodable: the bytes are not a whole JPEG, PNG or BMP, or hold more than ``max_pixels``.
+    """
+    try:
+        with Image.open(BytesIO(image), formats=FORMATS) as opened:
+            _check_size(opened, max_pixels)
+            width, height = opened.size
+            if not full:
+                _draft(opened)
+            opened.load()
+            if opened.format == "PNG" and b"IEND" not in image[-_PNG_TAIL_BYTES:]:
+                raise Undecodable(_NOT_WHOLE)  # Pillow reads a PNG whose last chunk is cut off
+            orientation = _orientation(opened)
+            pixels = _rgb(opened)
+    except _TOO_LARGE as exc:
+        raise Undecodable("the image is far over the pixel limit; send a smaller one") from exc
+    except _DECODING_ERRORS as exc:
+        raise Undecodable(_NOT_WHOLE) from exc
+    scale = width / pixels.width
+    if orientation in _UPRIGHT:
+        pixels = pixels.transpose(_UPRIGHT[orientation])
+    return Picture(pixels, scale, (height, width) if orientation >= 5 else (width, height))
+
+
+def _check_size(opened: Image.Image, max_pixels: int) -> None:
+    n_pixels = opened.width * opened.height
+    if n_pixels > max_pixels:
+        raise Undecodable(
+            f"the image is {opened.width} x {opened.height}, {n_pixels / 1e6:.1f} megapixels; "
+            f"at most {max_pixels / 1e6:.1f} are decoded: send a smaller one"
+        )
+
+
+def _draft(opened: Image.Image) -> None:
+    """Let a JPEG decode at the smallest size whose long side is still ``MIN_LONG_SIDE_PX``."""
+    fraction = MIN_LONG_SIDE_PX / max(opened.size)
+    if fraction < 1:
+        opened.draft(None, (max(1, int(opened.width * fraction)), max(1, int(opened.height * fraction))))
+
+
+def _orientation(opened: Image.Image) -> int:
+    """The EXIF orientation, 1 (upright) if there is none or it cannot be read."""
+    try:
+        value = opened.getexif().get(_EXIF_ORIENTATION, 1)
+    except _DECODING_ERRORS:
+        return 1  # damaged metadata does not make the picture unreadable
+    return value if isinstance(value, int) and value in _UPRIGHT else 1
+
+
+def _rgb(opened: Image.Image) -> Image.Image:
+    """Convert any mode to RGB; alpha is dropped, as OpenFace drops it."""
+    if opened.mode.startswith("I"):  # 16-bit gray: Pillow's own conversion clips it at 255
+        samples = np.asarray(opened).astype(np.int64) >> 8
+        opened = Image.fromarray(np.clip(samples, 0, 255).astype(np.uint8))
+    return opened if opened.mode == "RGB" else opened.convert("RGB")

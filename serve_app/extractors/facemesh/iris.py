@@ -1,0 +1,55 @@
+"""The eyes: lid contour and iris from a crop around each one."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from serve_app.extractors.facemesh.crop import Crop, warp
+from serve_app.extractors.facemesh.landmarks import N_CONTOUR_POINTS
+from serve_app.extractors.facemesh.networks import Network
+
+Array = npt.NDArray[np.float64]
+
+_CROP_PER_EYE = 2.3
+_CORNERS = ((33, 133), (362, 263))  # mesh points, image-left corner first, of the image-left eye and the other
+
+
+@dataclass(frozen=True)
+class Eye:
+    """One eye, in px of the picture: ``contour`` ``(16, 2)`` from the outer corner along the lower lid, then
+    along the upper lid; ``iris`` ``(4, 2)``, its image-left, top, image-right and bottom points.
+    """
+
+    contour: Array
+    iris: Array
+    image_right: bool
+
+
+def find_eyes(network: Network, picture: Image.Image, mesh_points: Array) -> tuple[Eye, Eye]:
+    """Find both eyes of a mesh, image-left first."""
+    angle = _eye_line_angle(mesh_points)
+    return (
+        _find_eye(network, picture, mesh_points, angle, image_right=False),
+        _find_eye(network, picture, mesh_points, angle, image_right=True),
+    )
+
+
+def _eye_line_angle(mesh_points: Array) -> float:
+    across = mesh_points[263, :2] - mesh_points[33, :2]
+    return float(np.arctan2(across[1], across[0]))
+
+
+def _find_eye(network: Network, picture: Image.Image, mesh_points: Array, angle: float, *, image_right: bool) -> Eye:
+    first, second = mesh_points[list(_CORNERS[image_right]), :2]
+    x, y = (first + second) / 2
+    side_px = float(np.hypot(*(second - first))) * _CROP_PER_EYE
+    crop = Crop((float(x), float(y)), side_px, angle, mirrored=image_right)  # the network knows one side only
+    contour, iris = network(warp(picture, crop, network.input_side_px))
+    points = np.concatenate([contour.reshape(-1, 3)[:N_CONTOUR_POINTS], iris.reshape(-1, 3)[1:]])[:, :2]
+    placed = crop.to_picture(points.astype(np.float64) / network.input_side_px)
+    right, top, left, bottom = placed[N_CONTOUR_POINTS:]
+    if image_right:
+        right, left = left, right
+    return Eye(placed[:N_CONTOUR_POINTS], np.array([left, top, right, bottom]), image_right)

@@ -1,0 +1,195 @@
+"""OpenFace's camera and rotation conventions, and the pose and gaze solved in them.
+
+Axes everywhere: X right, Y down, Z away from the camera; a face that looks into the camera has R = I.
+Lengths are mm, image positions px, angles rad. Arrays are float64 and functions take leading batch
+dimensions ("...") where their shapes show them. File names below are those of the OpenFace sources.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.float64]
+
+EYEBALL_RADIUS_MM = 12.0  # GazeEstimation.cpp
+# From the middle of the eye's corners to the eyeball's centre, in the head's axes. OpenFace has -3.5 for Y;
+# -2.8 takes away the vertical bias of 2 to 3 degrees that other lid points bring.
+EYEBALL_OFFSET_MM = np.array([0.0, -2.8, 7.0])
+
+_PNP_ITERATIONS = 12  # converges in 3 or 4
+_PNP_STEP = np.array([1e-3] * 3 + [0.1] * 3)  # rad, mm: the next step would be a hundredth of it
+
+
+@dataclass(frozen=True)
+class Camera:
+    """A pinhole camera with square pixels: focal length and principal point in px."""
+
+    focal_px: float
+    center_px: tuple[float, float]
+
+    @classmethod
+    def of_image(cls, width_px: int, height_px: int) -> "Camera":
+        """The camera OpenFace assumes when it knows only the image's size (SequenceCapture.cpp)."""
+        focal_px = (500.0 * width_px / 640.0 + 500.0 * height_px / 480.0) / 2.0
+        return cls(focal_px, (width_px / 2.0, height_px / 2.0))
+
+
+@dataclass(frozen=True)
+class Similarity:
+    """``scale * R @ x + translation``: R is ``(3, 3)``, the translation ``(3,)`` in the target's unit."""
+
+    scale: float
+    rotation: Array
+    translation: Array
+
+
+@dataclass(frozen=True)
+class Pose:
+    """Where a head is: rotation ``(3, 3)``, and translation of its origin ``(3,)`` in mm, camera axes."""
+
+    rotation: Array
+    translation: Array
+
+
+def rotation_from_euler(euler: Array) -> Array:
+    """Turn ``(..., 3)`` Euler angles (rx, ry, rz) into ``(..., 3, 3)`` R = Rx Ry Rz (RotationHelpers.h)."""
+    sx, sy, sz = np.moveaxis(np.sin(euler), -1, 0)
+    cx, cy, cz = np.moveaxis(np.cos(euler), -1, 0)
+    rows = (
+        (cy * cz, -cy * sz, sy),
+        (cx * sz + cz * sx * sy, cx * cz - sx * sy * sz, -cy * sx),
+        (sx * sz - cx * cz * sy, cz * sx + cx * sy * sz, cx * cy),
+    )
+    rotation: Array = np.stack([np.stack(row, axis=-1) for row in rows], axis=-2)
+    return rotation
+
+
+def euler_from_rotation(rotation: Array) -> Array:
+    """Turn ``(..., 3, 3)`` rotations into ``(..., 3)`` Euler angles; ry lies within a quarter turn of 0."""
+    rx = np.arctan2(-rotation[..., 1, 2], rotation[..., 2, 2])
+    ry = np.arcsin(np.clip(rotation[..., 0, 2], -1.0, 1.0))
+    rz = np.arctan2(-rotation[..., 0, 1], rotation[..., 0, 0])
+    return np.stack([rx, ry, rz], axis=-1)
+
+
+def rotation_from_vector(vector: Array) -> Array:
+    """Turn one ``(3,)`` axis times angle into its ``(3, 3)`` rotation (Rodrigues)."""
+    angle = float(np.sqrt(vector @ vector))
+    if angle < 1e-12:
+        return np.eye(3)
+    cross = _cross_matrix(vector / angle)
+    rotation: Array = np.eye(3) + np.sin(angle) * cross + (1.0 - np.cos(angle)) * (cross @ cross)
+    return rotation
+
+
+def angle_between_rotations(first: Array, second: Array) -> Array:
+    """Geodesic angle in rad between ``(..., 3, 3)`` rotations: ``(...)``."""
+    trace = np.einsum("...ij,...ij->...", first, second)
+    angle: Array = np.arccos(np.clip((trace - 1.0) / 2.0, -1.0, 1.0))
+    return angle
+
+
+def project_weak_perspective(shape: Array, scale: Array, rotation: Array, translation: Array) -> Array:
+    """Project ``(..., n, 3)`` mm to ``(..., n, 2)`` px: scale * (R S)_xy + t (PDM.cpp).
+
+    ``scale`` is ``(...)`` px per mm, ``rotation`` ``(..., 3, 3)``, ``translation`` ``(..., 2)`` px.
+    """
+    turned = shape @ np.swapaxes(rotation[..., :2, :], -1, -2)
+    points: Array = np.asarray(scale)[..., None, None] * turned + translation[..., None, :]
+    return points
+
+
+def project(points: Array, camera: Camera) -> Array:
+    """Project ``(..., 3)`` mm, camera axes, to ``(..., 2)`` px through a pinhole."""
+    image_points: Array = points[..., :2] / points[..., 2:] * camera.focal_px + np.array(camera.center_px)
+    return image_points
+
+
+def lift(image_points: Array, depth: Array, camera: Camera) -> Array:
+    """Put ``(..., n, 2)`` px at ``(..., n)`` mm depth: ``(..., n, 3)`` mm, camera axes (LandmarkDetectorModel.cpp)."""
+    rays = (image_points - np.array(camera.center_px)) / camera.focal_px
+    return np.concatenate([rays * depth[..., None], depth[..., None]], axis=-1)
+
+
+def weak_perspective_depth(shape: Array, scale: Array, rotation: Array, camera: Camera) -> Array:
+    """Depth that OpenFace gives each point of a ``(..., n, 3)`` shape: fx / s + (R S)_z, ``(..., n)`` mm."""
+    relief = np.einsum("...nj,...j->...n", shape, rotation[..., 2, :])
+    depth: Array = camera.focal_px / np.asarray(scale)[..., None] + relief
+    return depth
+
+
+def fit_similarity(source: Array, target: Array, weights: Array) -> Similarity:
+    """Find the similarity that brings ``(n, 3)`` source nearest to target, in weighted least squares.
+
+    Umeyama, "Least-squares estimation of transformation parameters between two point patterns" (1991).
+    """
+    shares = weights / weights.sum()
+    source_mean, target_mean = shares @ source, shares @ target
+    source_centred, target_centred = source - source_mean, target - target_mean
+    u, singular, vt = np.linalg.svd((target_centred * shares[:, None]).T @ source_centred)
+    signs = np.array([1.0, 1.0, np.sign(np.linalg.det(u) * np.linalg.det(vt))])
+    rotation = (u * signs) @ vt
+    scale = float(singular @ signs / (shares @ (source_centred**2).sum(axis=1)))
+    return Similarity(scale, rotation, target_mean - scale * rotation @ source_mean)
+
+
+def solve_pose(shape: Array, image_points: Array, camera: Camera, start: Pose) -> Pose:
+    """Find the pose whose perspective projection of ``(n, 3)`` mm is nearest to ``(n, 2)`` px (Gauss-Newton)."""
+    rotation, translation = start.rotation, start.translation
+    for _ in range(_PNP_ITERATIONS):
+        turned = shape @ rotation.T
+        points = turned + translation
+        residual = image_points - project(points, camera)
+        jacobian = _pose_jacobian(turned, points, camera.focal_px).reshape(-1, 6)
+        step = np.asarray(np.linalg.solve(jacobian.T @ jacobian, jacobian.T @ residual.T.ravel()), np.float64)
+        rotation = rotation_from_vector(step[:3]) @ rotation
+        translation = translation + step[3:]
+        if (abs(step) < _PNP_STEP).all():
+            break
+    return Pose(rotation, translation)
+
+
+def eyeball_center(corners: Array, rotation: Array) -> Array:
+    """Centre ``(3,)`` of an eyeball from the eye's two corners, ``(2, 3)`` mm camera axes (GazeEstimation.cpp)."""
+    center: Array = corners.mean(axis=0) + rotation @ EYEBALL_OFFSET_MM
+    return center
+
+
+def gaze_direction(pupil: Array, center: Array) -> Array:
+    """Unit gaze ``(3,)``: from the eyeball's centre to where the ray through the pupil enters its sphere.
+
+    A ray that misses the sphere counts as touching it where it comes nearest to the centre.
+    """
+    ray = pupil / np.linalg.norm(pupil)
+    along = float(ray @ center)
+    discriminant = along**2 - float(center @ center) + EYEBALL_RADIUS_MM**2
+    gaze: Array = ray * (along - np.sqrt(max(discriminant, 0.0))) - center
+    return gaze / np.linalg.norm(gaze)
+
+
+def gaze_angles(gaze: Array) -> Array:
+    """Horizontal and vertical angle ``(2,)`` of the mean of both eyes' ``(2, 3)`` gaze (GazeEstimation.cpp)."""
+    x, y, z = gaze.mean(axis=0)
+    return np.array([np.arctan2(x, -z), np.arctan2(y, -z)])
+
+
+def _pose_jacobian(turned: Array, points: Array, focal_px: float) -> Array:
+    """Derivative ``(2, n, 6)`` of the projection with respect to a small rotation and a translation.
+
+    ``turned`` is R S, ``points`` R S + T, both ``(n, 3)``; a rotation w moves a point by w x (R S).
+    """
+    px, py, pz = turned.T
+    x, y = (points[:, :2] / points[:, 2:]).T
+    jacobian = np.zeros((2, len(points), 6))
+    across, down = jacobian.transpose(0, 2, 1)
+    across[0], across[1], across[2], across[3], across[5] = -x * py, x * px + pz, -py, 1.0, -x
+    down[0], down[1], down[2], down[4], down[5] = -y * py - pz, y * px, px, 1.0, -y
+    jacobian *= focal_px / points[:, 2:]
+    return jacobian
+
+
+def _cross_matrix(vector: Array) -> Array:
+    """The ``(3, 3)`` matrix that multiplies as the cross product with a ``(3,)`` vector."""
+    x, y, z = vector.tolist()
+    return np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])

@@ -1,0 +1,71 @@
+"""What costs time or comes from outside: the loaded extractor, the demo portrait, the golden frames."""
+
+from collections.abc import Callable, Mapping
+from io import BytesIO
+from pathlib import Path
+from zipfile import ZipFile
+
+import pytest
+from PIL import Image
+
+from serve_app.demo import fetch_portrait
+from serve_app.errors import SetupError
+from serve_app.extractors.facemesh.extractor import FaceMeshExtractor
+from serve_app.settings import ExtractorSettings, cache_dir
+from serve_app.wheels import Download, PinnedWheel
+
+GOLDEN = Path(__file__).parents[2].parent / "shared" / "golden"
+
+Encode = Callable[..., bytes]
+FakeWheel = Callable[[Mapping[str, bytes]], Download]
+
+
+@pytest.fixture(scope="session")
+def extractor() -> FaceMeshExtractor:
+    """The extractor on the cached networks; absent ones fail the test with the command that fetches them."""
+    return FaceMeshExtractor(ExtractorSettings())
+
+
+@pytest.fixture(scope="session")
+def portrait() -> bytes:
+    """The demo portrait's PNG, from the cache."""
+
+    def refuse(_: PinnedWheel, __: Path) -> None:
+        raise SetupError("the demo portrait is not in the cache; run `deepfake-serve fetch-weights --portrait`")
+
+    return fetch_portrait(cache_dir(), download=refuse)
+
+
+@pytest.fixture(scope="session")
+def golden() -> Path:
+    """The folder of frames with OpenFace's own output."""
+    if not GOLDEN.is_dir():
+        pytest.skip(f"{GOLDEN} is absent: it is not part of the repository")
+    return GOLDEN
+
+
+@pytest.fixture(scope="session")
+def encode() -> Encode:
+    """Encodes a Pillow image."""
+
+    def encoded(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
+        file = BytesIO()
+        image.save(file, kind, **options)
+        return file.getvalue()
+
+    return encoded
+
+
+@pytest.fixture
+def fake_wheel() -> FakeWheel:
+    """Makes a downloader whose wheel holds the given files."""
+
+    def holding(members: Mapping[str, bytes]) -> Download:
+        def download(_: PinnedWheel, folder: Path) -> None:
+            with ZipFile(folder / "fake-1-py3-none-any.whl", "w") as archive:
+                for member, content in members.items():
+                    archive.writestr(member, content)
+
+        return download
+
+    return holding

@@ -1,0 +1,159 @@
+"""Bytes to an upright RGB picture."""
+
+import random
+import struct
+import zlib
+from contextlib import suppress
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from serve_app.errors import Undecodable
+from serve_app.extractors.facemesh.image import decode
+from tests.unit.conftest import Encode
+
+MAX_PIXELS = 50_000_000
+
+
+@pytest.fixture(scope="module")
+def gradient() -> Image.Image:
+    """Dark at the top left, red to the right, green to the bottom; wider than high."""
+    y, x = np.mgrid[0:120, 0:200]
+    return Image.fromarray(np.stack([x, 2 * y, np.full_like(x, 40)], axis=-1).astype(np.uint8))
+
+
+def pixels(image: bytes) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
+    return np.asarray(decode(image, max_pixels=MAX_PIXELS).pixels, dtype=np.int64)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "BMP"])
+def test_lossless_formats_come_through_unchanged(gradient: Image.Image, encode: Encode, kind: str) -> None:
+    """RGB as it was saved."""
+    assert (pixels(encode(gradient, kind)) == np.asarray(gradient)).all()
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "P", "RGBA", "1"])
+def test_every_png_mode_becomes_rgb(gradient: Image.Image, encode: Encode, mode: str) -> None:
+    """As Pillow converts them; alpha is dropped."""
+    converted = gradient.convert(mode)
+    assert (pixels(encode(converted)) == np.asarray(converted.convert("RGB"))).all()
+
+
+@pytest.mark.parametrize("mode", ["L", "CMYK"])
+def test_every_jpeg_mode_becomes_rgb(gradient: Image.Image, encode: Encode, mode: str) -> None:
+    """Gray and CMYK JPEGs look like the picture they were made from."""
+    expected = np.asarray(gradient.convert(mode).convert("RGB"), dtype=np.int64)
+    assert np.abs(pixels(encode(gradient.convert(mode), "JPEG", quality=95)) - expected).mean() < 4
+
+
+def test_sixteen_bit_gray_is_scaled_not_clipped(encode: Encode) -> None:
+    """65535 is white and half of it is gray."""
+    ramp = np.linspace(0, 65535, 256).astype(np.uint16)
+    decoded = pixels(encode(Image.fromarray(np.tile(ramp, (8, 1)))))
+    assert np.abs(decoded[0, :, 0] - np.arange(256)).max() <= 1
+
+
+def test_sixteen_bit_rgb_is_scaled() -> None:
+    """Pillow cannot write such a PNG, but cameras' tools do."""
+    red = decode(png_16_bit_rgb(4, 2, (0xFFFF, 0x8000, 0)), max_pixels=MAX_PIXELS).pixels
+    assert red.getpixel((3, 1)) == (255, 128, 0)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_turns_the_picture_upright(gradient: Image.Image, encode: Encode, orientation: int) -> None:
+    """Whatever way the camera was held, the dark corner is at the top left again."""
+    stored = {
+        2: [Image.Transpose.FLIP_LEFT_RIGHT],
+        3: [Image.Transpose.ROTATE_180],
+        4: [Image.Transpose.FLIP_TOP_BOTTOM],
+        5: [Image.Transpose.TRANSPOSE],
+        6: [Image.Transpose.ROTATE_90],
+        7: [Image.Transpose.TRANSVERSE],
+        8: [Image.Transpose.ROTATE_270],
+    }.get(orientation, [])
+    turned = gradient
+    for transpose in stored:
+        turned = turned.transpose(transpose)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    picture = decode(encode(turned, exif=exif), max_pixels=MAX_PIXELS)
+    assert picture.full_size == gradient.size
+    assert (np.asarray(picture.pixels) == np.asarray(gradient)).all()
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+@pytest.mark.parametrize("exif", [b"Exif\0\0MM\0*garbage", b"Exif\0\0no TIFF header"])
+def test_damaged_exif_is_ignored(gradient: Image.Image, encode: Encode, kind: str, exif: bytes) -> None:
+    """A picture is readable without its metadata."""
+    assert decode(encode(gradient, kind, exif=exif), max_pixels=MAX_PIXELS).full_size == (200, 120)
+
+
+@pytest.mark.parametrize(("width", "decoded"), [(640, 640), (1279, 1279), (1280, 640), (2600, 650), (4001, 1001)])
+def test_a_large_jpeg_is_decoded_at_a_fraction(encode: Encode, width: int, decoded: int) -> None:
+    """At the smallest eighth, quarter or half whose long side is 640 px or more."""
+    image = encode(Image.new("RGB", (width, 300)), "JPEG")
+    picture = decode(image, max_pixels=MAX_PIXELS)
+    assert picture.pixels.width == decoded
+    assert picture.full_size == (width, 300)
+    assert picture.scale == pytest.approx(width / decoded)
+    assert decode(image, max_pixels=MAX_PIXELS, full=True).pixels.width == width
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "BMP"])
+@pytest.mark.parametrize("size", [(320, 240), (2560, 1920)])
+@pytest.mark.parametrize("kept", [0.02, 0.5, 0.98, 1.0])
+def test_a_cut_off_file_is_undecodable(encode: Encode, kind: str, size: tuple[int, int], kept: float) -> None:
+    """However little is missing: no picture is made of half a file."""
+    image = encode(Image.effect_noise((64, 64), 40).resize(size).convert("RGB"), kind)
+    with pytest.raises(Undecodable, match="not a whole JPEG, PNG or BMP"):
+        decode(image[: min(int(len(image) * kept), len(image) - 8)], max_pixels=MAX_PIXELS)
+
+
+@pytest.mark.parametrize("image", [b"", b"just some text\n" * 40, b"\xff\xd8" + bytes(500), b"BM" + bytes(50)])
+def test_other_bytes_are_undecodable(image: bytes) -> None:
+    """An empty file, a text with a picture's name, and headers without a picture."""
+    with pytest.raises(Undecodable, match="send the file again"):
+        decode(image, max_pixels=MAX_PIXELS)
+
+
+def test_other_formats_are_undecodable(gradient: Image.Image, encode: Encode) -> None:
+    """Pillow could read a GIF; this service says which formats it takes."""
+    with pytest.raises(Undecodable, match="JPEG, PNG or BMP"):
+        decode(encode(gradient.convert("P"), "GIF"), max_pixels=MAX_PIXELS)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "BMP"])
+def test_spoilt_bytes_raise_nothing_else(gradient: Image.Image, encode: Encode, kind: str) -> None:
+    """Whatever Pillow makes of flipped bytes, the outcome is a picture or Undecodable."""
+    image, chance = encode(gradient, kind), random.Random(0)
+    for _ in range(100):
+        spoilt = bytearray(image)
+        for _ in range(6):
+            spoilt[chance.randrange(min(len(spoilt), 400))] = chance.randrange(256)
+        with suppress(Undecodable):
+            decode(bytes(spoilt), max_pixels=MAX_PIXELS)
+
+
+def test_too_many_pixels_are_refused_from_the_header(encode: Encode) -> None:
+    """60 megapixels are named in the message and never unpacked."""
+    with pytest.raises(Undecodable, match=r"10000 x 6000, 60\.0 megapixels; at most 50\.0 .* send a smaller one"):
+        decode(encode(Image.new("1", (10_000, 6_000))), max_pixels=MAX_PIXELS)
+
+
+@pytest.mark.parametrize("side", [10_000, 14_000])
+def test_a_decompression_bomb_is_undecodable(encode: Encode, side: int) -> None:
+    """Pillow's own limits, a warning and an error, mean the same to a client."""
+    with pytest.raises(Undecodable, match="far over the pixel limit"):
+        decode(encode(Image.new("1", (side, side))), max_pixels=MAX_PIXELS)
+
+
+def png_16_bit_rgb(width: int, height: int, color: tuple[int, int, int]) -> bytes:
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    row = b"\0" + struct.pack(">3H", *color) * width
+    header = struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)
+    body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(row * height)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + body
