@@ -100,6 +100,15 @@ def test_no_face_and_low_quality_have_their_own_errors(values: Values) -> None:
     assert isinstance(faces[1], LowQuality)
 
 
+def test_a_garbled_csv_spoils_no_other(values: Values) -> None:
+    """They are parsed together, and told apart."""
+    faces = read_faces([as_csv(values), as_csv(values | {"x_3": "nan"}), b"", as_csv(values)], min_confidence=0.5)
+    assert [type(face).__name__ for face in faces] == ["FaceFeatures", "TableError", "TableError", "FaceFeatures"]
+    assert isinstance(faces[1], TableError)
+    assert faces[1].column == "x_3"
+    assert read_faces([], min_confidence=0.5) == []
+
+
 def test_success_is_zero_or_one(values: Values) -> None:
     """Any other value is a garbled row."""
     with pytest.raises(TableError, match="success"):
