@@ -1,6 +1,7 @@
 """One request's way through the stages: fan out, per-frame outcome, deadline, gather."""
 
 import asyncio
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -30,6 +31,10 @@ class Extractor(Protocol):
 
     async def extract(self, images: list[bytes]) -> Extraction:
         """Extract each image."""
+        ...
+
+    async def replicas(self) -> int:
+        """Count those that extract at a time."""
         ...
 
 
@@ -66,14 +71,15 @@ def _ignore(_: FrameOutcome) -> None:
     return
 
 
-@dataclass(frozen=True)
 class Pipeline:
-    """The three stages, and how a request is spread over them."""
+    """The three stages, and how requests are spread over them."""
 
-    extractor: Extractor
-    parser: Parser
-    predictor: Predictor
-    settings: PipelineSettings
+    def __init__(self, extractor: Extractor, parser: Parser, predictor: Predictor, settings: PipelineSettings) -> None:
+        self._extractor = extractor
+        self._parser = parser
+        self._predictor = predictor
+        self._settings = settings
+        self._requests = 0
 
     async def run(
         self, frames: Sequence[Frame], model_name: str, on_outcome: Callable[[FrameOutcome], None] = _ignore
@@ -94,20 +100,28 @@ class Pipeline:
                 outcomes.append(outcome)
                 on_outcome(outcome)
 
+        self._requests += 1
         try:
-            async with asyncio.timeout(self.settings.deadline_s), asyncio.TaskGroup() as calls:
-                for chunk in split_evenly(readable, self.settings.frames_per_call):
+            async with asyncio.timeout(self._settings.deadline_s), asyncio.TaskGroup() as calls:
+                for chunk in split_evenly(readable, await self._frames_per_call(len(readable))):
                     calls.create_task(score(chunk))
         except TimeoutError as exc:
-            raise DeadlineExceeded(f"the request was not done within {self.settings.deadline_s:g} s") from exc
+            raise DeadlineExceeded(f"the request was not done within {self._settings.deadline_s:g} s") from exc
         except ExceptionGroup as group:
             raise _first(group) from group
+        finally:
+            self._requests -= 1
         return sorted(outcomes, key=lambda outcome: outcome.frame.frame_id)
+
+    async def _frames_per_call(self, n_frames: int) -> int:
+        """As many calls as there are replicas, over all requests in progress here: more would only cost more."""
+        replicas_per_request = max(await self._extractor.replicas() / self._requests, 1)
+        return max(math.ceil(n_frames / replicas_per_request), self._settings.min_frames_per_call)
 
     async def _score(self, frames: Sequence[Frame], model_name: str) -> list[FrameOutcome]:
         """Take one chunk through the three stages."""
         try:
-            extraction = await self.extractor.extract([frame.image for frame in frames])
+            extraction = await self._extractor.extract([frame.image for frame in frames])
         except ReplicaLost:
             return [await self._score_alone(frame, model_name) for frame in frames]
         return await self._score_extraction(frames, extraction, model_name)
@@ -116,7 +130,7 @@ class Pipeline:
         """Try again a frame whose replica died; it fails alone if its replica dies again."""
         for _ in range(_LONE_ATTEMPTS):
             try:
-                extraction = await self.extractor.extract([frame.image])
+                extraction = await self._extractor.extract([frame.image])
             except ReplicaLost:
                 continue
             [outcome] = await self._score_extraction([frame], extraction, model_name)
@@ -131,7 +145,7 @@ class Pipeline:
         extracted = [outcome for outcome in outcomes if outcome.csv is not None]
         if not extracted:
             return failed
-        faces = await self.parser.parse([outcome.csv for outcome in extracted if outcome.csv is not None])
+        faces = await self._parser.parse([outcome.csv for outcome in extracted if outcome.csv is not None])
         parsed = [_with_face(outcome, face) for outcome, face in zip(extracted, faces, strict=True)]
         return failed + await self._score_faces(parsed, extraction.backend, model_name)
 
@@ -143,7 +157,7 @@ class Pipeline:
         if not with_face:
             return faceless
         features = np.stack([outcome.face.features for outcome in with_face if outcome.face is not None])
-        scores = await self.predictor.predict(model_name, backend, features)
+        scores = await self._predictor.predict(model_name, backend, features)
         return faceless + [
             replace(outcome, score=float(score)) for outcome, score in zip(with_face, scores, strict=True)
         ]

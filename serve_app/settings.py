@@ -29,8 +29,13 @@ def cache_dir() -> Path:
 
 
 def launch_environment() -> dict[str, str]:
-    """Return the environment to start Ray in: this one, with nothing reported to anyone unless it says so."""
-    return {"RAY_USAGE_STATS_ENABLED": "0", **os.environ}
+    """Return the environment to start Ray in: this one, over defaults that suit a service on its own machine."""
+    defaults = {
+        "RAY_USAGE_STATS_ENABLED": "0",  # nothing is reported to anyone
+        "RAY_worker_niceness": "0",  # Ray's 15 would let every other process go before the service
+        "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "0.5",  # Serve's 0.1 costs 4 % of a core, idle
+    }
+    return defaults | os.environ
 
 
 class _Settings(BaseModel):
@@ -62,7 +67,7 @@ class PredictorSettings(_Settings):
 class PipelineSettings(_Settings):
     """The fan-out of one request."""
 
-    frames_per_call: int = Field(default=8, gt=0)  # a Serve call costs 6 ms of CPU, a facemesh frame 15
+    min_frames_per_call: int = Field(default=4, gt=0)  # a call costs the CPU of about one facemesh frame
     deadline_s: float = Field(default=180.0, gt=0)
 
 

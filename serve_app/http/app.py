@@ -71,12 +71,12 @@ def _model_routes(service: Service) -> APIRouter:
 
     @router.get("/models")
     async def models() -> ModelsBody:
-        """List the loaded models."""
+        """List the loaded models: of each name, one for each extractor it was trained on."""
         return ModelsBody(models=[ModelBody.model_validate(model) for model in await service.models.get()])
 
     @router.get("/models/{name}", responses={404: _PROBLEM})
     async def model(name: str) -> ModelDetailBody:
-        """Describe one model, with its card."""
+        """Describe the model of that name for the extractor that runs here, with its card."""
         description = await service.model(name)
         summary = ModelBody.model_validate(description).model_dump()
         return ModelDetailBody(**summary, features=list(FEATURE_COLUMNS), card=description.card)
@@ -99,7 +99,7 @@ def _health_routes(service: Service) -> APIRouter:
             output_dir=str(settings.output_dir),
             batch_size=MAX_FRAMES,
             backend=await service.backend.get() if cluster.ready else None,
-            models=[model.name for model in await service.models.get()] if cluster.ready else [],
+            models=sorted({model.name for model in await service.models.get()}) if cluster.ready else [],
             version=__version__,
             replicas=dict(cluster.replicas),
         )

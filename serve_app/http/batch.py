@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pydantic import BaseModel
 from starlette.requests import Request
 
-from serve_app.errors import BackendMismatch, DeadlineExceeded
+from serve_app.errors import DeadlineExceeded
 from serve_app.frames import Frame, accept_uploads
 from serve_app.http.contract import BatchBody, FrameBody, answer_status, frame_body, frame_prediction, summary_body
 from serve_app.http.forms import PredictForm, read_predict_form
@@ -47,25 +47,20 @@ async def accept(service: Service, request: Request) -> Batch:
         raise DeadlineExceeded(f"the upload took more than {service.settings.pipeline.deadline_s:g} s") from exc
     frames = accept_uploads(form.uploads, max_file_bytes=service.settings.max_file_bytes)
     model = await service.model(form.model_name)
-    backend = await service.backend.get()
-    if model.backend != backend:
-        raise BackendMismatch(
-            f"model {model.name} was trained on {model.backend} features, but the extractor here is {backend}"
-        )
     request.state.session_id, request.state.n_frames = form.session_id, len(frames)
     threshold = model.threshold if form.threshold is None else form.threshold
     return Batch(form, frames, model, threshold)
 
 
-async def answer(service: Service, batch: Batch, on_frame: Callable[[FrameBody], None] = lambda _: None) -> BatchBody:
-    """Score the frames and gather the answer; ``on_frame`` is told of each frame as it is finished.
+async def answer(
+    service: Service, batch: Batch, on_outcome: Callable[[FrameOutcome], None] = lambda _: None
+) -> BatchBody:
+    """Score the frames and gather the answer; ``on_outcome`` is told of each frame as it is finished.
 
     Raises:
         RequestError: the request could not be served, or passed its deadline.
     """
-    outcomes = await service.pipeline.run(
-        batch.frames, batch.model.name, lambda outcome: on_frame(batch.frame_body(outcome))
-    )
+    outcomes = await service.pipeline.run(batch.frames, batch.model.name, on_outcome)
     cleanup, output_dir = await _settle_csvs(service, batch.form, outcomes)
     predictions = [frame_prediction(outcome, threshold=batch.threshold) for outcome in outcomes]
     summary = summarise(
@@ -88,7 +83,11 @@ async def answer(service: Service, batch: Batch, on_frame: Callable[[FrameBody],
 async def answer_events(service: Service, batch: Batch, request_id: str) -> AsyncIterator[str]:
     """Server-sent events: ``frame`` for each as it is finished, then ``result``, or ``problem`` in its place."""
     events: asyncio.Queue[str | None] = asyncio.Queue()
-    answering = asyncio.create_task(answer(service, batch, lambda body: events.put_nowait(_event("frame", body))))
+
+    def tell(outcome: FrameOutcome) -> None:
+        events.put_nowait(_event("frame", batch.frame_body(outcome)))
+
+    answering = asyncio.create_task(answer(service, batch, tell))
     answering.add_done_callback(lambda _: events.put_nowait(None))
     try:
         while (event := await events.get()) is not None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from serve_app.admission import Admission
-from serve_app.errors import UnknownModel
+from serve_app.errors import BackendMismatch, UnknownModel
 from serve_app.pipeline import Pipeline
 from serve_app.predictions import ModelDescription
 from serve_app.remembered import Remembered
@@ -37,12 +37,19 @@ class Service:
     cluster: Remembered[ClusterStatus]
 
     async def model(self, name: str) -> ModelDescription:
-        """Describe one loaded model.
+        """Describe the model of that name that was trained on the extractor which runs here.
 
         Raises:
             UnknownModel: no model of that name is loaded; the message lists those that are.
+            BackendMismatch: it was trained on another extractor's features only.
         """
-        models = {model.name: model for model in await self.models.get()}
-        if name not in models:
-            raise UnknownModel(f"no model is named {name[:64]!r}; loaded: {', '.join(sorted(models)) or 'none'}")
-        return models[name]
+        models = await self.models.get()
+        named = {model.backend: model for model in models if model.name == name}
+        if not named:
+            known = sorted({model.name for model in models})
+            raise UnknownModel(f"no model is named {name[:64]!r}; loaded: {', '.join(known) or 'none'}")
+        backend = await self.backend.get()
+        if backend not in named:
+            trained_on = " and ".join(sorted(named))
+            raise BackendMismatch(f"model {name} was trained on {trained_on} features, the extractor here is {backend}")
+        return named[backend]

@@ -53,6 +53,11 @@ class StageExtractor:
     deaths_left: int = 10**9
     called: asyncio.Event = field(default_factory=asyncio.Event)
 
+    n_replicas: int = 8
+
+    async def replicas(self) -> int:
+        return self.n_replicas
+
     async def extract(self, images: list[bytes]) -> Extraction:
         self.calls.append(images)
         self.called.set()

@@ -11,7 +11,7 @@ from serve_app.pipeline import Extraction, FrameOutcome, Pipeline, split_evenly
 from serve_app.settings import PipelineSettings
 from tests.unit import stages
 
-SETTINGS = PipelineSettings(frames_per_call=4, deadline_s=5)
+SETTINGS = PipelineSettings(min_frames_per_call=1, deadline_s=5)
 
 
 def frames_of(*images: bytes) -> list[Frame]:
@@ -42,11 +42,31 @@ def test_outcomes_come_back_in_frame_order() -> None:
     assert [outcome.score for outcome in outcomes] == pytest.approx(scores)
 
 
-def test_frames_are_fanned_out_in_even_chunks() -> None:
-    """30 frames in chunks of at most 4 are 8 calls, none with a lone straggler."""
-    extractor = stages.StageExtractor()
-    asyncio.run(run(pipeline_of(extractor), *[stages.image(0.5)] * 30))
-    assert sorted(len(call) for call in extractor.calls) == [3, 3, 4, 4, 4, 4, 4, 4]
+@pytest.mark.parametrize(
+    ("n_replicas", "at_least", "calls"),
+    [(8, 1, [3, 3, 4, 4, 4, 4, 4, 4]), (64, 1, [1] * 30), (64, 8, [7, 7, 8, 8]), (0, 1, [30])],
+)
+def test_a_lone_request_uses_every_replica(n_replicas: int, at_least: int, calls: list[int]) -> None:
+    """In even chunks, none with a lone straggler, and none too small to be worth a call."""
+    extractor = stages.StageExtractor(n_replicas=n_replicas)
+    settings = PipelineSettings(min_frames_per_call=at_least)
+    asyncio.run(run(pipeline_of(extractor, settings=settings), *[stages.image(0.5)] * 30))
+    assert sorted(len(call) for call in extractor.calls) == calls
+
+
+def test_requests_side_by_side_share_the_replicas() -> None:
+    """The fourth to come on eight replicas takes two of them; a later one has all again."""
+    extractor = stages.StageExtractor(n_replicas=8)
+    pipeline = pipeline_of(extractor)
+
+    async def four() -> None:
+        await asyncio.gather(*(run(pipeline, *[stages.image(0.5)] * 30) for _ in range(4)))
+
+    asyncio.run(four())
+    assert [len(call) for call in extractor.calls[-2:]] == [15, 15]
+    extractor.calls.clear()
+    asyncio.run(run(pipeline, *[stages.image(0.5)] * 30))
+    assert len(extractor.calls) == 8
 
 
 @pytest.mark.parametrize("n_frames", [0, 1, 4, 5, 29, 30])
@@ -78,7 +98,7 @@ def test_a_bad_frame_never_costs_the_other_29(bad: bytes, status: str) -> None:
 
 def test_a_frame_whose_replica_died_once_is_tried_again_alone() -> None:
     """A death in company is not the frame's fault until it is alone."""
-    extractor = stages.StageExtractor(deaths_left=1)
+    extractor = stages.StageExtractor(deaths_left=1, n_replicas=1)
     outcomes = asyncio.run(run(pipeline_of(extractor), stages.image(0.1), stages.KILLS_REPLICA))
     assert statuses(outcomes) == ["ok", "ok"]
     assert [len(call) for call in extractor.calls] == [2, 1, 1]
@@ -94,7 +114,7 @@ def test_nothing_is_sent_on_when_no_frame_can_be_read() -> None:
 def test_a_late_request_is_refused_and_its_work_cancelled() -> None:
     """Past the deadline every call of the request ends."""
     extractor = stages.StageExtractor()
-    pipeline = pipeline_of(extractor, settings=PipelineSettings(frames_per_call=1, deadline_s=0.05))
+    pipeline = pipeline_of(extractor, settings=PipelineSettings(min_frames_per_call=1, deadline_s=0.05))
     with pytest.raises(DeadlineExceeded, match=r"0\.05 s"):
         asyncio.run(run(pipeline, stages.HANGS, stages.HANGS))
     assert extractor.cancelled == 2
@@ -137,10 +157,10 @@ def test_a_refusal_of_one_stage_is_the_requests() -> None:
 def test_a_refusal_is_told_before_a_bug() -> None:
     """Where both happen at once, the client hears what it can act on."""
 
-    class Failing:
+    class Failing(stages.StageExtractor):
         async def extract(self, images: list[bytes]) -> Extraction:
             raise Overloaded("full") if images[0] == stages.image(0.5) else ZeroDivisionError
 
     with pytest.raises(Overloaded):
-        pipeline = pipeline_of(Failing(), settings=PipelineSettings(frames_per_call=1))
+        pipeline = pipeline_of(Failing(), settings=PipelineSettings(min_frames_per_call=1))
         asyncio.run(run(pipeline, stages.image(0.1), stages.image(0.5)))

@@ -23,7 +23,7 @@ READY = ClusterStatus({"Ingress": 1, "Extractor": 2, "CsvParser": 1, "Predictor"
 @pytest.fixture
 def settings(tmp_path: Path) -> IngressSettings:
     return IngressSettings(
-        pipeline=PipelineSettings(frames_per_call=8, deadline_s=1.0),
+        pipeline=PipelineSettings(deadline_s=1.0),
         max_file_bytes=1000,
         max_body_bytes=40_000,
         max_requests=2,
