@@ -1,0 +1,66 @@
+"""The Ingress deployment: the HTTP application, over the handles of the three stages."""
+
+import asyncio
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from ray import serve
+from ray.serve.handle import DeploymentHandle
+from starlette.types import ASGIApp
+
+from deployments.logs import log_through_serve
+from deployments.remote import RemoteExtractor, RemoteParser, RemotePredictor
+from serve_app.admission import Admission
+from serve_app.http.app import create_app
+from serve_app.http.service import ClusterStatus, Service
+from serve_app.pipeline import Pipeline
+from serve_app.remembered import Remembered
+from serve_app.sessions import SessionStore
+from serve_app.settings import IngressSettings
+
+_MODELS_FRESH_S = 5.0  # a model loaded by a running predictor is seen after this long
+_CLUSTER_FRESH_S = 1.0  # probes of many clients cost the controller one question
+
+
+class Ingress:
+    """Fans a request's frames out, gathers their outcomes, and answers."""
+
+    def __init__(
+        self,
+        settings: IngressSettings,
+        extractor: DeploymentHandle[Any],
+        parser: DeploymentHandle[Any],
+        predictor: DeploymentHandle[Any],
+    ) -> None:
+        log_through_serve()
+        cluster = Remembered(_cluster_status, fresh_s=_CLUSTER_FRESH_S)
+        remote_extractor, remote_predictor = RemoteExtractor(extractor, cluster), RemotePredictor(predictor)
+        self._service = Service(
+            settings=settings,
+            pipeline=Pipeline(remote_extractor, RemoteParser(parser), remote_predictor, settings.pipeline),
+            admission=Admission(
+                max_requests=settings.max_requests,
+                max_bytes=settings.max_admitted_bytes,
+                retry_after_s=settings.retry_after_s,
+            ),
+            sessions=SessionStore(settings.output_dir),
+            models=Remembered(remote_predictor.models, fresh_s=_MODELS_FRESH_S),
+            backend=Remembered(remote_extractor.backend, fresh_s=math.inf),
+            cluster=cluster,
+        )
+
+    def __serve_build_asgi_app__(self) -> ASGIApp:
+        """Build the application in the replica; nothing of it is pickled."""
+        return create_app(self._service, echo_request_id=False)
+
+
+async def _cluster_status() -> ClusterStatus:
+    app_name = serve.get_replica_context().app_name
+    status = await asyncio.to_thread(serve.status)
+    deployments = status.applications[app_name].deployments
+    return ClusterStatus({name: _running(deployment.replica_states) for name, deployment in deployments.items()})
+
+
+def _running(replica_states: Mapping[Any, int]) -> int:
+    return sum(count for state, count in replica_states.items() if state == "RUNNING")

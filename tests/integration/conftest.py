@@ -1,0 +1,67 @@
+"""One real cluster for all integration tests: ``serve run configs/prod.yaml`` on a Ray with a logical GPU."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import ray
+import requests
+
+from serve_app.demo import fetch_portrait, talking_head_frames
+from serve_app.launcher import free_port, running_service
+from serve_app.settings import LaunchSettings, cache_dir
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+START_TIMEOUT_S = 240.0
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.integration)
+
+
+@dataclass(frozen=True)
+class RunningService:
+    """The service over HTTP, what it logged, and where it keeps sessions."""
+
+    url: str
+    log: Path
+    output_dir: Path
+
+    def post(self, *images: bytes, timeout_s: float = 120, **form: str) -> requests.Response:
+        """Post images as frames."""
+        files = [("files", (f"frame_{index:04d}.jpg", image)) for index, image in enumerate(images)]
+        return requests.post(f"{self.url}/batch/predict", data=form, files=files, timeout=timeout_s)
+
+    def get(self, path: str) -> requests.Response:
+        """Get a path."""
+        return requests.get(f"{self.url}{path}", timeout=30)
+
+
+@pytest.fixture(scope="session")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
+    """The production config on 4 logical CPUs and a logical GPU."""
+    folder = tmp_path_factory.mktemp("service")
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("OUTPUT_DIR", str(folder / "output"))
+        context = ray.init(num_cpus=4, num_gpus=1, include_dashboard=False, log_to_driver=False)
+        launch = LaunchSettings(host="127.0.0.1", port=free_port())
+        try:
+            with running_service(
+                CONFIGS / "prod.yaml",
+                launch,
+                log=folder / "log",
+                start_timeout_s=START_TIMEOUT_S,
+                ray_address=context.address_info["gcs_address"],
+            ) as url:
+                yield RunningService(url, folder / "log", folder / "output")
+        finally:
+            ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def frames() -> list[bytes]:
+    """The demo's 30 frames of a talking head."""
+    return talking_head_frames(fetch_portrait(cache_dir()))
