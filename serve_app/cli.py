@@ -1,0 +1,185 @@
+"""The command line: ``deepfake-serve run | predict | demo | train | fetch-weights``."""
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import requests
+from rich.console import Console
+
+from serve_app import __version__, launcher
+from serve_app.client import Answer, BatchDeepfakeClient, ServiceRefused
+from serve_app.console import frame_progress, show_answer
+from serve_app.demo import fetch_portrait, talking_head_frames
+from serve_app.errors import ServiceError
+from serve_app.extractors.facemesh.weights import fetch_weights
+from serve_app.frames import ACCEPTED_EXTENSIONS
+from serve_app.settings import DEFAULT_MODEL, MAX_FRAMES, ExtractorSettings, LaunchSettings, cache_dir
+
+_SERVICE_URL = "http://127.0.0.1:8001"
+_START_TIMEOUT_S = 240.0
+_EXIT_FAILED = 1
+
+_out = Console()
+_err = Console(stderr=True)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; return its exit status. Expected failures are one line on stderr."""
+    args = _parser().parse_args(argv)
+    try:
+        return int(args.command(args))
+    except ServiceRefused as exc:
+        _err.print(f"[red]refused[/] ({exc.status} {exc.code}): {exc}", highlight=False)
+    except requests.RequestException as exc:
+        _err.print(f"[red]the service cannot be reached[/]: {exc}", highlight=False)
+    except (ServiceError, OSError) as exc:
+        _err.print(f"[red]error[/]: {exc}", highlight=False)
+    return _EXIT_FAILED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="deepfake-serve", description="Deepfake detection for video frames.")
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    run = commands.add_parser("run", help="start the service here; HOST and PORT are honoured")
+    run.add_argument("--config", type=Path, default=Path("configs/dev.yaml"))
+    run.set_defaults(command=_run)
+
+    predict = commands.add_parser("predict", help="score frames with a running service")
+    predict.add_argument("paths", nargs="+", type=Path, metavar="FILES|DIR", help="images, or folders of images")
+    predict.add_argument("--url", default=_SERVICE_URL, help=f"the service (default: {_SERVICE_URL})")
+    predict.add_argument("--model", default=DEFAULT_MODEL, help=f"the model (default: {DEFAULT_MODEL})")
+    predict.add_argument("--session-id", help="the session's name; one request of up to 30 frames only")
+    predict.add_argument("--threshold", type=float, help="call fake what scores above this, in place of the model's")
+    predict.add_argument("--keep-csv", action="store_true", help="keep the CSVs in the service's OUTPUT_DIR")
+    predict.add_argument("--json", action="store_true", help="print each answer as one line of JSON")
+    predict.set_defaults(command=_predict)
+
+    demo = commands.add_parser("demo", help="start the service, score 30 frames of a face, stop it")
+    demo.add_argument("--frames", type=Path, help="a folder of images, in place of the public-domain portrait")
+    demo.add_argument("--config", type=Path, default=Path("configs/dev.yaml"))
+    demo.add_argument("--since", type=float, default=None, help="Unix time from which the first answer is timed")
+    demo.set_defaults(command=_demo)
+
+    train = commands.add_parser("train", help="train the default model on simulated faces")
+    train.add_argument("output_dir", type=Path, help="a models folder: the model becomes its newest version")
+    train.add_argument("--seed", type=int, default=1)
+    train.add_argument("--identities", type=int, default=10_000, help="simulated people to train on (default: 10000)")
+    train.add_argument("--epochs", type=int, default=8, help="passes over them (default: 8)")
+    train.set_defaults(command=_train)
+
+    fetch = commands.add_parser("fetch-weights", help="download the face-mesh networks into the cache, once")
+    fetch.add_argument("--portrait", action="store_true", help="and the demo's public-domain portrait")
+    fetch.set_defaults(command=_fetch_weights)
+    return parser
+
+
+def _run(args: argparse.Namespace) -> int:
+    launcher.run_in_place(args.config, LaunchSettings())
+
+
+def _predict(args: argparse.Namespace) -> int:
+    frame_paths = _image_paths(args.paths)
+    if args.session_id and len(frame_paths) > MAX_FRAMES:
+        raise FileNotFoundError(f"--session-id names one request of {MAX_FRAMES} frames, not of {len(frame_paths)}")
+    fields = {} if args.threshold is None else {"threshold": args.threshold}
+    with BatchDeepfakeClient(args.url) as client, frame_progress(_err, len(frame_paths)) as (progress, bar):
+        answers = []
+        for start in range(0, len(frame_paths), MAX_FRAMES):
+            events = client.stream_batch(
+                frame_paths[start : start + MAX_FRAMES],
+                args.session_id,
+                args.model,
+                cleanup=not args.keep_csv,
+                **fields,
+            )
+            for name, body in events:
+                if name == "result":
+                    answers.append(body)
+                else:
+                    progress.advance(bar)
+    _show(answers, frame_paths, as_json=args.json)
+    return 0 if any(answer["summary"]["scored_frames"] for answer in answers) else _EXIT_FAILED
+
+
+def _show(answers: Sequence[Answer], frame_paths: Sequence[Path], *, as_json: bool) -> None:
+    for index, answer in enumerate(answers):
+        if as_json:
+            sys.stdout.write(json.dumps(answer) + "\n")
+        else:
+            files = frame_paths[index * MAX_FRAMES : (index + 1) * MAX_FRAMES]
+            show_answer(_out, answer, [path.name for path in files])
+
+
+def _image_paths(paths: Sequence[Path]) -> list[Path]:
+    """Expand folders to their images, by name; files are taken as they are."""
+    frame_paths: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            images = [file for file in path.iterdir() if file.suffix.lower() in ACCEPTED_EXTENSIONS]
+            frame_paths += sorted(images)
+        else:
+            frame_paths.append(path)
+    if not frame_paths:
+        raise FileNotFoundError(f"no {', '.join(ACCEPTED_EXTENSIONS)} file in {', '.join(map(str, paths))}")
+    return frame_paths
+
+
+def _demo(args: argparse.Namespace) -> int:
+    began = args.since or time.time()
+    fetch_weights(ExtractorSettings().weights_dir)
+    with tempfile.TemporaryDirectory(prefix="deepfake-demo-") as folder:
+        frames = args.frames or _write_portrait_frames(Path(folder))
+        launch = LaunchSettings()
+        launch = launch.model_copy(update={"port": launch.port or launcher.free_port()})
+        log = cache_dir() / "demo.log"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        _err.print(f"starting the service on port {launch.port}; its log: {log}", highlight=False)
+        with launcher.running_service(args.config, launch, log=log, start_timeout_s=_START_TIMEOUT_S) as url:
+            ready_s = time.time() - began
+            status = main(["predict", "--url", url, *map(str, _image_paths([frames])[:MAX_FRAMES])])
+            answered_s = time.time() - began
+        _err.print(f"ready after {ready_s:.0f} s, answered after {answered_s:.1f} s", highlight=False)
+    return status
+
+
+def _write_portrait_frames(folder: Path) -> Path:
+    for index, image in enumerate(talking_head_frames(fetch_portrait(cache_dir()))):
+        (folder / f"frame_{index:04d}.jpg").write_bytes(image)
+    return folder
+
+
+def _train(args: argparse.Namespace) -> int:
+    from serve_app.models.training import EpochReport, train_default  # noqa: PLC0415 - torch takes seconds to import
+
+    def show(report: EpochReport) -> None:
+        _err.print(
+            f"epoch {report.epoch}/{report.epochs}: loss {report.loss:.4f}, "
+            f"AUC on held-out simulated identities {report.validation_auc:.4f}",
+            highlight=False,
+        )
+
+    manifest = train_default(
+        args.output_dir, seed=args.seed, n_identities=args.identities, epochs=args.epochs, on_progress=show
+    )
+    _out.print_json(manifest.model_dump_json(include={"name", "version", "metrics"}))
+    return 0
+
+
+def _fetch_weights(args: argparse.Namespace) -> int:
+    weights_dir = ExtractorSettings().weights_dir
+    fetch_weights(weights_dir)
+    if args.portrait:
+        fetch_portrait(cache_dir())
+    _err.print(f"the face-mesh networks are in {weights_dir}", highlight=False)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,54 @@
+"""What the command line shows a person: a progress bar over frames, a table of predictions, a summary line."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from serve_app.client import Answer
+
+_LABEL_STYLES = {"fake": "bold red", "real": "green"}
+_BAR_WIDTH = 10
+
+
+@contextmanager
+def frame_progress(console: Console, n_frames: int) -> Iterator[tuple[Progress, TaskID]]:
+    """Show a bar from 0 to ``n_frames``."""
+    columns = (TextColumn("scoring frames"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        yield progress, progress.add_task("frames", total=n_frames)
+
+
+def show_answer(console: Console, answer: Answer, file_names: list[str]) -> None:
+    """Print the per-frame table and the summary of one answer; ``file_names`` in the order of the upload."""
+    table = Table(title=f"session {answer['session_id']}", title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    for heading in ("frame", "file", "status", "P(fake)", "", "label", "confidence"):
+        table.add_column(heading, justify="right" if heading in ("frame", "P(fake)", "confidence") else "left")
+    for prediction, file_name in zip(answer["predictions"], file_names, strict=True):
+        table.add_row(str(prediction["frame_id"]), file_name, *_outcome_cells(prediction))
+    console.print(table)
+    console.print(_summary_line(answer))
+
+
+def _outcome_cells(prediction: Answer) -> tuple[str, ...]:
+    scored = prediction["prediction"]
+    if scored is None:
+        return prediction["status"], "", "", "", prediction["error"]
+    bar = "█" * round(scored["score"] * _BAR_WIDTH)
+    style = _LABEL_STYLES[scored["label"]]
+    label = f"[{style}]{scored['label']}[/]"
+    return prediction["status"], f"{scored['score']:.3f}", f"[{style}]{bar}[/]", label, f"{scored['confidence']:.2f}"
+
+
+def _summary_line(answer: Answer) -> str:
+    summary = answer["summary"]
+    if summary["average_score"] is None:
+        return f"[bold]not applicable[/]: none of {summary['total_frames']} frames could be scored"
+    return (
+        f"[bold]{summary['verdict']}[/]: {summary['fake_count']} fake, {summary['real_count']} real, "
+        f"{summary['failed_frames']} without a score; mean P(fake) {summary['average_score']:.3f} "
+        f"(threshold {summary['threshold']:g}, model {summary['model_used']})"
+    )

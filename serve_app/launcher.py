@@ -1,0 +1,127 @@
+"""``serve run`` as a program of this machine: with HOST and PORT applied, in place or as a child."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NoReturn
+
+import requests
+import yaml
+from pydantic import ValidationError
+
+from serve_app.errors import SetupError
+from serve_app.settings import AppArgs, LaunchSettings, launch_environment
+
+_SERVE = Path(sys.executable).with_name("serve")
+_STOP_TIMEOUT_S = 60.0
+_POLL_S = 0.25
+
+
+def render_config(config: Path, launch: LaunchSettings) -> str:
+    """Return the config's YAML with the launch's host and port in it.
+
+    Raises:
+        SetupError: the file cannot be read, or is not a Serve config.
+    """
+    deploy = _read(config)
+    options = deploy.setdefault("http_options", {})
+    options.update(launch.model_dump(exclude_none=True))
+    return str(yaml.safe_dump(deploy, sort_keys=False))
+
+
+def read_args(config: Path) -> AppArgs:
+    """Return what the config has for ``build_app``.
+
+    Raises:
+        SetupError: the file cannot be read, or holds an argument that there is not.
+    """
+    try:
+        return AppArgs.model_validate(_read(config)["applications"][0].get("args") or {})
+    except ValidationError as exc:
+        raise SetupError(f"the config {config} is not valid: {exc}") from exc
+
+
+def run_in_place(config: Path, launch: LaunchSettings) -> NoReturn:
+    """Become ``serve run``, so that signals and the exit status are its own."""
+    rendered = Path(tempfile.gettempdir()) / f"deepfake-serve-{os.getpid()}.yaml"
+    rendered.write_text(render_config(config, launch))
+    os.execve(_SERVE, [str(_SERVE), "run", str(rendered)], launch_environment())  # noqa: S606 - own argv, no shell
+
+
+@contextmanager
+def running_service(
+    config: Path, launch: LaunchSettings, *, log: Path, start_timeout_s: float, ray_address: str = "local"
+) -> Iterator[str]:
+    """Run the service as a child; yield its base URL once it is ready, stop it at the end.
+
+    It starts a Ray of its own unless ``ray_address`` names a running one, which then goes on without it.
+
+    Raises:
+        SetupError: it ended, or was not ready in time; its output is in ``log``.
+    """
+    url = f"http://127.0.0.1:{launch.port}"
+    with tempfile.TemporaryDirectory(prefix="deepfake-serve-") as folder, log.open("wb") as output:
+        rendered = Path(folder) / "config.yaml"
+        rendered.write_text(render_config(config, launch))
+        service = subprocess.Popen(  # noqa: S603 - own argv, no shell
+            [_SERVE, "run", str(rendered)],
+            env={**launch_environment(), "RAY_ADDRESS": ray_address},
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            _await_ready(service, url, log, start_timeout_s)
+            yield url
+        finally:
+            _stop(service)
+
+
+def free_port() -> int:
+    """Find a port of the loopback address that nothing listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def _read(config: Path) -> dict[str, Any]:
+    try:
+        deploy = yaml.safe_load(config.read_text())
+    except (OSError, yaml.YAMLError) as exc:
+        raise SetupError(f"the config {config} cannot be read: {exc}") from exc
+    if not isinstance(deploy, dict) or not deploy.get("applications"):
+        raise SetupError(f"the config {config} names no applications; see configs/dev.yaml")
+    return deploy
+
+
+def _await_ready(service: subprocess.Popen[bytes], url: str, log: Path, timeout_s: float) -> None:
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        if service.poll() is not None:
+            raise SetupError(f"the service ended with status {service.returncode} before it was ready; see {log}")
+        if "DEPLOY_FAILED" in log.read_text(errors="replace"):  # serve run itself would wait for ever
+            raise SetupError(f"a deployment failed to start; see {log}")
+        try:
+            if requests.get(f"{url}/readyz", timeout=5).ok:
+                return
+        except requests.RequestException:
+            pass
+        time.sleep(_POLL_S)
+    raise SetupError(f"the service was not ready within {timeout_s:g} s; see {log}")
+
+
+def _stop(service: subprocess.Popen[bytes]) -> None:
+    """End it and its Ray; kill the group if that takes too long. A child of a background job ignores SIGINT."""
+    service.send_signal(signal.SIGTERM)
+    try:
+        service.wait(_STOP_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        os.killpg(service.pid, signal.SIGKILL)
+        service.wait()

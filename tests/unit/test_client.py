@@ -1,0 +1,154 @@
+"""The Python client, against the HTTP application on a real socket."""
+
+import asyncio
+import json
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import requests
+import uvicorn
+
+from serve_app import cli
+from serve_app.client import BatchDeepfakeClient, ServiceRefused
+from serve_app.http.app import create_app
+from serve_app.http.service import Service
+from serve_app.launcher import free_port
+from tests.unit import stages
+from tests.unit.http.conftest import extractor, make_service, settings
+
+__all__ = ["extractor", "make_service", "settings"]  # fixtures of the HTTP tests, used here
+
+
+@pytest.fixture
+def url(make_service: Callable[..., Service]) -> Iterator[str]:
+    """The application behind uvicorn on a loopback port."""
+    config = uvicorn.Config(create_app(make_service()), port=free_port(), log_level="error", ws="none")
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=asyncio.run, args=(server.serve(),))
+    thread.start()
+    while not server.started:
+        thread.join(0.01)
+    yield f"http://127.0.0.1:{config.port}"
+    server.should_exit = True
+    thread.join()
+
+
+@pytest.fixture
+def frame_paths(tmp_path: Path) -> list[Path]:
+    paths = [tmp_path / f"frame_{index:04d}.jpg" for index in range(3)]
+    for path, content in zip(paths, (stages.image(0.9), stages.NO_FACE, stages.image(0.2)), strict=True):
+        path.write_bytes(content)
+    return paths
+
+
+@pytest.fixture
+def client(url: str) -> Iterator[BatchDeepfakeClient]:
+    with BatchDeepfakeClient(base_url=url) as client:
+        yield client
+
+
+def test_the_seeds_calls_work(client: BatchDeepfakeClient, frame_paths: list[Path]) -> None:
+    """As its README shows them."""
+    assert client.health_check()["status"] == "healthy"
+    result = client.predict_batch(
+        frame_paths=[str(path) for path in frame_paths],
+        session_id="my-video",
+        model_name="mobilenetv2_celebv2",
+        cleanup=True,
+    )
+    assert (result["session_id"], result["frames_processed"]) == ("my-video", 3)
+    assert result["summary"]["average_score"] == pytest.approx(0.55)
+
+
+def test_a_directory_is_sent_in_name_order(client: BatchDeepfakeClient, frame_paths: list[Path]) -> None:
+    """At most max_frames, by pattern."""
+    result = client.predict_from_directory(directory=frame_paths[0].parent, max_frames=2, pattern="*.jpg")
+    assert [frame["status"] for frame in result["predictions"]] == ["ok", "no_face"]
+    with pytest.raises(FileNotFoundError, match=r"\*\.png"):
+        client.predict_from_directory(frame_paths[0].parent, pattern="*.png")
+
+
+def test_frames_can_be_followed(client: BatchDeepfakeClient, frame_paths: list[Path]) -> None:
+    """One event a frame, then the answer."""
+    events = list(client.stream_batch(frame_paths, "s", threshold=0.95))
+    assert [name for name, _ in events] == ["frame"] * 3 + ["result"]
+    assert events[-1][1]["summary"]["threshold"] == 0.95
+
+
+def test_a_refusal_is_an_exception_with_its_code(client: BatchDeepfakeClient, frame_paths: list[Path]) -> None:
+    """Streamed or not."""
+    with pytest.raises(ServiceRefused, match="no model is named") as caught:
+        client.predict_batch(frame_paths, model_name="nope")
+    assert (caught.value.status, caught.value.code) == (404, "unknown_model")
+    with pytest.raises(ServiceRefused, match="session_id"):
+        list(client.stream_batch(frame_paths, "../../etc"))
+
+
+def test_a_late_answer_is_a_refusal_in_the_stream(client: BatchDeepfakeClient, tmp_path: Path) -> None:
+    """The problem event is raised."""
+    (tmp_path / "hangs.jpg").write_bytes(stages.HANGS)
+    with pytest.raises(ServiceRefused, match="not done within") as caught:
+        list(client.stream_batch([tmp_path / "hangs.jpg"]))
+    assert caught.value.code == "deadline_exceeded"
+
+
+def test_the_command_line_prints_a_table(url: str, frame_paths: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
+    """Frames, their scores, and the verdict."""
+    assert cli.main(["predict", "--url", url, str(frame_paths[0].parent)]) == 0
+    printed = capsys.readouterr().out
+    assert "frame_0000" in printed
+    assert "0.900" in printed
+    assert "no_face" in printed
+    assert "1 fake, 1 real, 1 without a score" in printed
+
+
+def test_the_command_line_prints_json(url: str, frame_paths: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
+    """More than 30 files are several requests, an answer a line."""
+    many = [str(path) for path in frame_paths * 11]
+    assert cli.main(["predict", "--url", url, "--json", "--threshold", "0.1", *many]) == 0
+    answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [answer["frames_processed"] for answer in answers] == [30, 3]
+    assert answers[0]["summary"]["threshold"] == 0.1
+
+
+def test_the_command_line_fails_when_nothing_was_scored(url: str, tmp_path: Path) -> None:
+    """A script can tell."""
+    (tmp_path / "black.png").write_bytes(stages.NO_FACE)
+    assert cli.main(["predict", "--url", url, str(tmp_path)]) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["missing.jpg"], "No such file"),
+        (["."], "no .jpg"),
+        (["--model", "nope", "frame.jpg"], "404 unknown_model"),
+        (["--session-id", "s", *["frame.jpg"] * 31], "--session-id"),
+    ],
+)
+def test_the_command_line_says_what_is_wrong(
+    url: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    reason: str,
+) -> None:
+    """One line on stderr, no traceback."""
+    monkeypatch.chdir(tmp_path)
+    if "." not in arguments:
+        Path("frame.jpg").write_bytes(stages.image(0.5))
+    assert cli.main(["predict", "--url", url, *arguments]) == 1
+    assert reason in " ".join(capsys.readouterr().err.split())
+
+
+def test_an_absent_service_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The commonest mistake of all."""
+    (tmp_path / "frame.jpg").write_bytes(stages.image(0.5))
+    url = f"http://127.0.0.1:{free_port()}"
+    assert cli.main(["predict", "--url", url, str(tmp_path)]) == 1
+    assert "cannot be reached" in capsys.readouterr().err
+    with pytest.raises(requests.ConnectionError):
+        BatchDeepfakeClient(url).health_check()

@@ -1,0 +1,81 @@
+"""``serve run`` as a program of this machine."""
+
+import os
+from pathlib import Path
+
+import pytest
+import yaml
+
+from serve_app import launcher
+from serve_app.errors import SetupError
+from serve_app.settings import LaunchSettings
+
+CONFIG = Path(__file__).parents[2] / "configs" / "dev.yaml"
+
+
+@pytest.fixture
+def fake_serve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A ``serve`` that records its arguments and does what FAKE_SERVE says."""
+    program = tmp_path / "serve"
+    program.write_text('#!/bin/sh\necho "$@" > "$0.args"\ncp "$2" "$0.yaml"\neval "$FAKE_SERVE"\n')
+    program.chmod(0o755)
+    monkeypatch.setattr(launcher, "_SERVE", program)
+    return program
+
+
+def test_host_and_port_replace_the_configs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rest of the config stays."""
+    monkeypatch.setenv("HOST", "127.0.0.2")
+    monkeypatch.setenv("PORT", "9100")
+    rendered = yaml.safe_load(launcher.render_config(CONFIG, LaunchSettings()))
+    assert (rendered["http_options"]["host"], rendered["http_options"]["port"]) == ("127.0.0.2", 9100)
+    assert rendered["applications"] == yaml.safe_load(CONFIG.read_text())["applications"]
+
+
+def test_without_them_the_config_stands(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty variable is none."""
+    monkeypatch.setenv("HOST", "")
+    monkeypatch.delenv("PORT", raising=False)
+    assert yaml.safe_load(launcher.render_config(CONFIG, LaunchSettings())) == yaml.safe_load(CONFIG.read_text())
+
+
+@pytest.mark.parametrize("content", [None, "a: [", "just text", "{}"])
+def test_a_config_that_is_none_is_refused(tmp_path: Path, content: str | None) -> None:
+    """Absent, not YAML, not Serve's."""
+    config = tmp_path / "config.yaml"
+    if content is not None:
+        config.write_text(content)
+    with pytest.raises(SetupError, match=str(config)):
+        launcher.render_config(config, LaunchSettings())
+
+
+def test_running_in_place_becomes_serve(fake_serve: Path) -> None:
+    """Checked in a child, for there is no way back."""
+    child = os.fork()
+    if child == 0:
+        launcher.run_in_place(CONFIG, LaunchSettings(port=9100))
+    assert os.waitpid(child, 0)[1] == 0
+    assert yaml.safe_load(fake_serve.with_name("serve.yaml").read_text())["http_options"]["port"] == 9100
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "reason"),
+    [
+        ("exit 3", "ended with status 3"),
+        ("echo DEPLOY_FAILED; sleep 60", "failed to start"),
+        ("sleep 60", "not ready within"),
+    ],
+)
+def test_a_service_that_does_not_start_is_said(
+    fake_serve: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, behaviour: str, reason: str
+) -> None:
+    """The error names the log, and nothing is left running."""
+    monkeypatch.setenv("FAKE_SERVE", f"exec sh -c '{behaviour}'")
+    log = tmp_path / "log"
+    launch = LaunchSettings(port=launcher.free_port())
+    with (
+        pytest.raises(SetupError, match=reason) as caught,
+        launcher.running_service(CONFIG, launch, log=log, start_timeout_s=1.0),
+    ):
+        pass
+    assert str(log) in str(caught.value)
