@@ -41,6 +41,7 @@ def main() -> None:
     launch = LaunchSettings(host="127.0.0.1", port=free_port())
     log = cache_dir() / "benchmark.log"
     spawn = multiprocessing.get_context("spawn")
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"  # in the bare workers, as Ray does it in its own: threads would only spin
     with (
         running_service(CONFIG, launch, log=log, start_timeout_s=240) as url,
         ProcessPoolExecutor(n_cores, mp_context=spawn, initializer=_load_extractor) as processes,

@@ -17,7 +17,7 @@ import yaml
 from pydantic import ValidationError
 
 from serve_app.errors import SetupError
-from serve_app.settings import AppArgs, LaunchSettings, launch_environment
+from serve_app.settings import AppArgs, LaunchSettings, cache_dir, launch_environment
 
 _SERVE = Path(sys.executable).with_name("serve")
 _STOP_TIMEOUT_S = 60.0
@@ -50,8 +50,10 @@ def read_args(config: Path) -> AppArgs:
 
 def run_in_place(config: Path, launch: LaunchSettings) -> NoReturn:
     """Become ``serve run``, so that signals and the exit status are its own."""
-    rendered = Path(tempfile.gettempdir()) / f"deepfake-serve-{os.getpid()}.yaml"
-    rendered.write_text(render_config(config, launch))
+    content = render_config(config, launch)
+    rendered = cache_dir() / "run.yaml"
+    rendered.parent.mkdir(parents=True, exist_ok=True)
+    rendered.write_text(content)
     os.execve(_SERVE, [str(_SERVE), "run", str(rendered)], launch_environment())  # noqa: S606 - own argv, no shell
 
 
