@@ -20,7 +20,8 @@ from serve_app.sessions import SessionStore
 from serve_app.settings import IngressSettings
 
 _MODELS_FRESH_S = 5.0  # a model loaded by a running predictor is seen after this long
-_CLUSTER_FRESH_S = 1.0  # probes of many clients cost the controller one question
+_CLUSTER_FRESH_S = 1.0  # what probes are told; asking Serve costs 50 ms of CPU, so many probes ask once
+_REPLICAS_FRESH_S = 15.0  # what the fan-out goes by: it changes as slowly as replicas start
 
 
 class Ingress:
@@ -34,8 +35,8 @@ class Ingress:
         predictor: DeploymentHandle[Any],
     ) -> None:
         log_through_serve()
-        cluster = Remembered(_cluster_status, fresh_s=_CLUSTER_FRESH_S)
-        remote_extractor, remote_predictor = RemoteExtractor(extractor, cluster), RemotePredictor(predictor)
+        remote_extractor = RemoteExtractor(extractor, Remembered(_cluster_status, fresh_s=_REPLICAS_FRESH_S))
+        remote_predictor = RemotePredictor(predictor)
         self._service = Service(
             settings=settings,
             pipeline=Pipeline(remote_extractor, RemoteParser(parser), remote_predictor, settings.pipeline),
@@ -47,7 +48,7 @@ class Ingress:
             sessions=SessionStore(settings.output_dir),
             models=Remembered(remote_predictor.models, fresh_s=_MODELS_FRESH_S),
             backend=Remembered(remote_extractor.backend, fresh_s=math.inf),
-            cluster=cluster,
+            cluster=Remembered(_cluster_status, fresh_s=_CLUSTER_FRESH_S),
         )
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
