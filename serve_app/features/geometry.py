@@ -128,7 +128,7 @@ def fit_similarity(source: Array, target: Array, weights: Array) -> Similarity:
     source_mean, target_mean = shares @ source, shares @ target
     source_centred, target_centred = source - source_mean, target - target_mean
     u, singular, vt = np.linalg.svd((target_centred * shares[:, None]).T @ source_centred)
-    signs = np.array([1.0, 1.0, np.sign(np.linalg.det(u) * np.linalg.det(vt))])
+    signs = np.array([1.0, 1.0, np.sign(np.linalg.det(u @ vt))])
     rotation = (u * signs) @ vt
     scale = float(singular @ signs / (shares @ (source_centred**2).sum(axis=1)))
     return Similarity(scale, rotation, target_mean - scale * rotation @ source_mean)
@@ -137,12 +137,13 @@ def fit_similarity(source: Array, target: Array, weights: Array) -> Similarity:
 def solve_pose(shape: Array, image_points: Array, camera: Camera, start: Pose) -> Pose:
     """Find the pose whose perspective projection of ``(n, 3)`` mm is nearest to ``(n, 2)`` px (Gauss-Newton)."""
     rotation, translation = start.rotation, start.translation
+    observed = (image_points - np.array(camera.center_px)) / camera.focal_px
     for _ in range(_PNP_ITERATIONS):
         turned = shape @ rotation.T
         points = turned + translation
-        residual = image_points - project(points, camera)
-        jacobian = _pose_jacobian(turned, points, camera.focal_px).reshape(-1, 6)
-        step = np.asarray(np.linalg.solve(jacobian.T @ jacobian, jacobian.T @ residual.T.ravel()), np.float64)
+        rays = points[:, :2] / points[:, 2:]
+        jacobian = _pose_jacobian(turned, rays, points[:, 2])
+        step = np.linalg.solve(jacobian @ jacobian.T, jacobian @ (observed - rays).T.ravel())
         rotation = rotation_from_vector(step[:3]) @ rotation
         translation = translation + step[3:]
         if (abs(step) < _PNP_STEP).all():
@@ -151,21 +152,20 @@ def solve_pose(shape: Array, image_points: Array, camera: Camera, start: Pose) -
 
 
 def eyeball_center(corners: Array, rotation: Array) -> Array:
-    """Centre ``(3,)`` of an eyeball from the eye's two corners, ``(2, 3)`` mm camera axes (GazeEstimation.cpp)."""
-    center: Array = corners.mean(axis=0) + rotation @ EYEBALL_OFFSET_MM
+    """Centre ``(..., 3)`` of an eyeball from the eye's two corners, ``(..., 2, 3)`` mm (GazeEstimation.cpp)."""
+    center: Array = corners.mean(axis=-2) + rotation @ EYEBALL_OFFSET_MM
     return center
 
 
 def gaze_direction(pupil: Array, center: Array) -> Array:
-    """Unit gaze ``(3,)``: from the eyeball's centre to where the ray through the pupil enters its sphere.
+    """Unit gaze ``(..., 3)``: from the eyeball's centre to where the ray through the pupil enters its sphere.
 
     A ray that misses the sphere counts as touching it where it comes nearest to the centre.
     """
-    ray = pupil / np.linalg.norm(pupil)
-    along = float(ray @ center)
-    discriminant = along**2 - float(center @ center) + EYEBALL_RADIUS_MM**2
-    gaze: Array = ray * (along - np.sqrt(max(discriminant, 0.0))) - center
-    return gaze / np.linalg.norm(gaze)
+    ray = _unit(pupil)
+    along = (ray * center).sum(axis=-1, keepdims=True)
+    discriminant = along**2 - (center**2).sum(axis=-1, keepdims=True) + EYEBALL_RADIUS_MM**2
+    return _unit(ray * (along - np.sqrt(np.maximum(discriminant, 0.0))) - center)
 
 
 def gaze_angles(gaze: Array) -> Array:
@@ -174,19 +174,23 @@ def gaze_angles(gaze: Array) -> Array:
     return np.array([np.arctan2(x, -z), np.arctan2(y, -z)])
 
 
-def _pose_jacobian(turned: Array, points: Array, focal_px: float) -> Array:
-    """Derivative ``(2, n, 6)`` of the projection with respect to a small rotation and a translation.
+def _unit(vectors: Array) -> Array:
+    return np.asarray(vectors / np.sqrt((vectors**2).sum(axis=-1, keepdims=True)))
 
-    ``turned`` is R S, ``points`` R S + T, both ``(n, 3)``; a rotation w moves a point by w x (R S).
+
+def _pose_jacobian(turned: Array, rays: Array, depth: Array) -> Array:
+    """Derivative ``(6, 2 n)`` of n rays, all x then all y, with respect to a small rotation and a translation.
+
+    ``turned`` is R S, ``(n, 3)``; ``rays`` are (X, Y) / Z, ``(n, 2)``, of R S + T, and ``depth`` is its Z,
+    ``(n,)``. A rotation w moves a point by w x (R S).
     """
     px, py, pz = turned.T
-    x, y = (points[:, :2] / points[:, 2:]).T
-    jacobian = np.zeros((2, len(points), 6))
-    across, down = jacobian.transpose(0, 2, 1)
+    x, y = rays.T
+    jacobian = np.zeros((6, 2, len(depth)))
+    across, down = jacobian[:, 0], jacobian[:, 1]
     across[0], across[1], across[2], across[3], across[5] = -x * py, x * px + pz, -py, 1.0, -x
     down[0], down[1], down[2], down[4], down[5] = -y * py - pz, y * px, px, 1.0, -y
-    jacobian *= focal_px / points[:, 2:]
-    return jacobian
+    return (jacobian / depth).reshape(6, -1)
 
 
 def _cross_matrix(vector: Array) -> Array:

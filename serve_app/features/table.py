@@ -1,7 +1,7 @@
 """CSV bytes to features by column name, and a face's features to CSV bytes."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from io import BytesIO
@@ -15,6 +15,7 @@ from serve_app.features.schema import COLUMN_DECIMALS, COLUMNS, FEATURE_COLUMNS
 
 CSV_HEADER = ", ".join(COLUMNS).encode()
 _ROW_FORMAT = ", ".join(f"%.{decimals}f" for decimals in COLUMN_DECIMALS)
+_ZEROS = dict.fromkeys(COLUMNS, 0.0)
 _NUMBER = re.compile(rb"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
 _NEEDED = ("confidence", "success", *FEATURE_COLUMNS)
@@ -56,10 +57,21 @@ def read_faces(csvs: Sequence[bytes], *, min_confidence: float) -> list[FaceFeat
 
 def write_face(columns: Mapping[str, float]) -> bytes:
     """Write one frame's CSV, byte for byte as OpenFace lays it out; a column that is absent is 0."""
-    unknown = columns.keys() - set(COLUMNS)
-    if unknown:
-        raise TableError(f"not an OpenFace column: {min(unknown)}", column=min(unknown))
-    row = _ROW_FORMAT % tuple(columns.get(name, 0.0) for name in COLUMNS)
+    values = {**_ZEROS, **columns}
+    if len(values) > len(_ZEROS):
+        unknown = min(columns.keys() - _ZEROS.keys())
+        raise TableError(f"not an OpenFace column: {unknown}", column=unknown)
+    return _csv(values.values())
+
+
+def write_features(features: npt.NDArray[np.float64], *, confidence: float) -> bytes:
+    """Write the CSV of a frame with a face, as ``write_face``; ``features`` is ``(674,)`` in their columns' order."""
+    frame, face_id, timestamp, success = 1, 0, 0.0, 1
+    return _csv((frame, face_id, timestamp, confidence, success, *features.tolist()))
+
+
+def _csv(values: Iterable[float]) -> bytes:
+    row = _ROW_FORMAT % tuple(values)
     return CSV_HEADER + b"\n" + row.encode() + b"\n"
 
 

@@ -12,6 +12,8 @@ import numpy.typing as npt
 from PIL import Image
 
 Array = npt.NDArray[np.float64]
+Affine = tuple[float, float, float, float, float, float]
+"""a, b, x, c, d, y: (u, v) goes to (a u + b v + x, c u + d v + y)."""
 
 
 @dataclass(frozen=True)
@@ -25,18 +27,19 @@ class Crop:
 
     def to_picture(self, points: Array) -> Array:
         """Bring ``(n, 2 or 3)`` points from the crop (0..1) to the picture (px); depth scales like x."""
-        matrix, offset = self.affine
-        placed = np.array(points, dtype=np.float64) * self.side_px
-        placed[:, :2] = points[:, :2] @ matrix.T + offset
-        return placed
+        a, b, x, c, d, y = self.affine
+        matrix = np.array([[a, c, 0.0], [b, d, 0.0], [0.0, 0.0, self.side_px], [x, y, 0.0]])
+        n_axes = points.shape[1]
+        return np.asarray(points @ matrix[:n_axes, :n_axes] + matrix[3, :n_axes])
 
     @cached_property
-    def affine(self) -> tuple[Array, Array]:
-        """``(2, 2)`` matrix and ``(2,)`` offset from the crop (0..1) to the picture (px)."""
-        c, s = math.cos(self.angle) * self.side_px, math.sin(self.angle) * self.side_px
+    def affine(self) -> Affine:
+        """The way from the crop (0..1) to the picture (px)."""
+        across, down = math.cos(self.angle) * self.side_px, math.sin(self.angle) * self.side_px
         flip = -1.0 if self.mirrored else 1.0
-        matrix = np.array([[c * flip, -s], [s * flip, c]])
-        return matrix, np.array(self.center) - matrix.sum(axis=1) / 2
+        a, b, c, d = across * flip, -down, down * flip, across
+        x, y = self.center
+        return a, b, x - (a + b) / 2, c, d, y - (c + d) / 2
 
 
 def whole(picture: Image.Image) -> Crop:
@@ -46,29 +49,36 @@ def whole(picture: Image.Image) -> Crop:
 
 def warp(picture: Image.Image, crop: Crop, side_px: int) -> npt.NDArray[np.uint8]:
     """Sample a crop as ``(side_px, side_px, 3) uint8``; black outside the picture."""
-    matrix, offset = crop.affine
+    a, b, x, c, d, y = crop.affine
     factor = int(crop.side_px / side_px)
     if factor >= 2:  # sampling alone would alias
-        picture, origin = _reduce(picture, crop, factor)
-        matrix, offset = matrix / factor, (offset - origin) / factor
+        picture, left, top = _reduce(picture, crop, factor)
+        a, b, x, c, d, y = (length / factor for length in (a, b, x - left, c, d, y - top))
+    # The crop's pixels are the picture's own, as for the whole of 640 x 480: there is nothing to sample.
+    if (a, b, c, d) == (side_px, 0, 0, side_px) and x.is_integer() and y.is_integer():
+        return np.asarray(picture.crop((int(x), int(y), int(x) + side_px, int(y) + side_px)))
     if crop.side_px < side_px:
-        return np.asarray(_sample(picture, matrix, offset, side_px, Image.Resampling.BILINEAR))
+        return np.asarray(_sample(picture, (a, b, x, c, d, y), side_px, Image.Resampling.BILINEAR))
     # Four nearest samples averaged are as good as one bilinear one here, and take a third of the time.
-    return np.asarray(_sample(picture, matrix, offset, 2 * side_px, Image.Resampling.NEAREST).reduce(2))
+    return np.asarray(_sample(picture, (a, b, x, c, d, y), 2 * side_px, Image.Resampling.NEAREST).reduce(2))
 
 
-def _sample(
-    picture: Image.Image, matrix: Array, offset: Array, side_px: int, resampling: Image.Resampling
-) -> Image.Image:
-    (a, b), (c, d) = (matrix / side_px).tolist()
-    x, y = offset.tolist()
-    return picture.transform((side_px, side_px), Image.Transform.AFFINE, (a, b, x, c, d, y), resampling)
+def _sample(picture: Image.Image, affine: Affine, side_px: int, resampling: Image.Resampling) -> Image.Image:
+    a, b, x, c, d, y = affine
+    steps = (a / side_px, b / side_px, x, c / side_px, d / side_px, y)
+    return picture.transform((side_px, side_px), Image.Transform.AFFINE, steps, resampling)
 
 
-def _reduce(picture: Image.Image, crop: Crop, factor: int) -> tuple[Image.Image, Array]:
+def _reduce(picture: Image.Image, crop: Crop, factor: int) -> tuple[Image.Image, int, int]:
     """Average ``factor`` x ``factor`` px blocks of the part around the crop; also where that part starts."""
-    matrix, offset = crop.affine
-    corners = np.array([[0, 0], [0, 1], [1, 0], [1, 1]]) @ matrix.T + offset
-    left, top = np.clip(np.floor(corners.min(axis=0)), 0, np.array(picture.size) - 1).astype(int)
-    right, bottom = np.clip(np.ceil(corners.max(axis=0)), (left + 1, top + 1), picture.size).astype(int)
-    return picture.reduce(factor, (left, top, right, bottom)), np.array([left, top])
+    a, b, x, c, d, y = crop.affine
+    left, right = _span(x, a, b, picture.width)
+    top, bottom = _span(y, c, d, picture.height)
+    return picture.reduce(factor, (left, top, right, bottom)), left, top
+
+
+def _span(start: float, first: float, second: float, length_px: int) -> tuple[int, int]:
+    """Whole px, at least one, of a picture's axis under a crop whose two sides reach so far along it."""
+    low, high = start + min(first, 0) + min(second, 0), start + max(first, 0) + max(second, 0)
+    begin = min(max(math.floor(low), 0), length_px - 1)
+    return begin, min(max(math.ceil(high), begin + 1), length_px)

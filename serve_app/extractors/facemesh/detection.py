@@ -77,7 +77,7 @@ def _merge(boxes: Array, scores: Array) -> Iterator[tuple[Array, float]]:
         best = int(scores.argmax())
         same = _overlaps(boxes, boxes[best]) > SAME_FACE_IOU
         same[best] = True  # a box without area overlaps nothing, itself included
-        yield np.average(boxes[same], axis=0, weights=scores[same]), float(scores[best])
+        yield np.tensordot(scores[same] / scores[same].sum(), boxes[same], axes=1), float(scores[best])
         boxes, scores = boxes[~same], scores[~same]
 
 

@@ -19,12 +19,12 @@ from serve_app.features.geometry import (
     solve_pose,
     weak_perspective_depth,
 )
-from serve_app.features.schema import FEATURE_GROUPS, N_EYE_LANDMARKS
+from serve_app.features.schema import FEATURE_COLUMNS, FEATURE_GROUPS, N_EYE_LANDMARKS
 from serve_app.features.shape import REFERENCE_SHAPE, params_from_shape, shape_from_params
 
 Array = npt.NDArray[np.float64]
 
-EYE_CORNERS = ((36, 39), (42, 45))
+EYE_CORNERS = np.array([(36, 39), (42, 45)])
 IRIS_DIAMETER_MM = 11.9  # the same in nearly all adults, so it tells how far the eye is
 # OpenFace's eye model has a scale of its own, which puts the eyes nearer than the face by about this much.
 _EYE_DEPTH_FACTOR = 0.83
@@ -55,8 +55,8 @@ class FaceFit:
     shape_camera: Similarity
     params: Array
 
-    def columns(self) -> dict[str, float]:
-        """All 674 features by OpenFace column name."""
+    def features(self) -> Array:
+        """All 674 features, ``(674,)`` in the order of ``FEATURE_COLUMNS``."""
         groups: dict[str, Array] = {
             "gaze": self.gaze,
             "gaze_angle": gaze_angles(self.gaze),
@@ -69,11 +69,11 @@ class FaceFit:
             "shape_camera": _camera_row(self.shape_camera),
             "shape": self.params,
         }
-        return {
-            name: value
-            for key, group in FEATURE_GROUPS.items()
-            for name, value in zip(group.names, groups[key].ravel().tolist(), strict=True)
-        }
+        return np.concatenate([groups[key].ravel() for key in FEATURE_GROUPS])
+
+    def columns(self) -> dict[str, float]:
+        """All 674 features by OpenFace column name."""
+        return dict(zip(FEATURE_COLUMNS, self.features().tolist(), strict=True))
 
 
 def fit_face(landmarks: Array, eye_landmarks: Array, camera: Camera) -> FaceFit:
@@ -133,9 +133,4 @@ def _iris_diameter(eyes: Array) -> Array:
 def _gaze(landmarks_3d: Array, eye_landmarks_3d: Array, rotation: Array) -> Array:
     """Unit gaze ``(2, 3)`` of the image-left and the image-right eye."""
     irises = eye_landmarks_3d.reshape(2, -1, 3)[:, :8].mean(axis=1)
-    return np.array(
-        [
-            gaze_direction(iris, eyeball_center(landmarks_3d[list(corners)], rotation))
-            for iris, corners in zip(irises, EYE_CORNERS, strict=True)
-        ]
-    )
+    return gaze_direction(irises, eyeball_center(landmarks_3d[EYE_CORNERS], rotation))

@@ -1,5 +1,6 @@
 """The eyes: lid contour and iris from a crop around each one."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,19 +38,17 @@ def find_eyes(network: Network, picture: Image.Image, mesh_points: Array) -> tup
 
 
 def _eye_line_angle(mesh_points: Array) -> float:
-    across = mesh_points[263, :2] - mesh_points[33, :2]
-    return float(np.arctan2(across[1], across[0]))
+    across_x, across_y = (mesh_points[263, :2] - mesh_points[33, :2]).tolist()
+    return math.atan2(across_y, across_x)
 
 
 def _find_eye(network: Network, picture: Image.Image, mesh_points: Array, angle: float, *, image_right: bool) -> Eye:
-    first, second = mesh_points[list(_CORNERS[image_right]), :2]
-    x, y = (first + second) / 2
-    side_px = float(np.hypot(*(second - first))) * _CROP_PER_EYE
-    crop = Crop((float(x), float(y)), side_px, angle, mirrored=image_right)  # the network knows one side only
+    first, second = mesh_points[list(_CORNERS[image_right]), :2].tolist()
+    center = ((first[0] + second[0]) / 2, (first[1] + second[1]) / 2)
+    side_px = math.dist(first, second) * _CROP_PER_EYE
+    crop = Crop(center, side_px, angle, mirrored=image_right)  # the network knows one side only
     contour, iris = network(warp(picture, crop, network.input_side_px))
     points = np.concatenate([contour.reshape(-1, 3)[:N_CONTOUR_POINTS], iris.reshape(-1, 3)[1:]])[:, :2]
     placed = crop.to_picture(points.astype(np.float64) / network.input_side_px)
-    right, top, left, bottom = placed[N_CONTOUR_POINTS:]
-    if image_right:
-        right, left = left, right
-    return Eye(placed[:N_CONTOUR_POINTS], np.array([left, top, right, bottom]), image_right)
+    iris_points = placed[N_CONTOUR_POINTS:]  # right, top, left, bottom of the crop
+    return Eye(placed[:N_CONTOUR_POINTS], iris_points if image_right else iris_points[[2, 1, 0, 3]], image_right)

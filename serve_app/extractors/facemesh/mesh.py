@@ -16,7 +16,7 @@ N_MESH_POINTS = 468
 _CROP_PER_BOX = 1.5
 
 # Mesh points whose means are the detector's first four key points: both eyes, the nose, the mouth.
-_KEY_POINTS = ((33, 133), (263, 362), (1,), (13, 14))
+_KEY_POINTS = np.array([(33, 133), (263, 362), (1, 1), (13, 14)])
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def lay_mesh(network: Network, picture: Image.Image, detection: Detection) -> Fa
 
 
 def _deviation(points: Array, detection: Detection) -> float:
-    seen = np.array([points[list(indices), :2].mean(axis=0) for indices in _KEY_POINTS])
+    seen = points[_KEY_POINTS, :2].mean(axis=1)
     told = detection.key_points[: len(_KEY_POINTS)]
     eye_span_px = np.hypot(*(seen[1] - seen[0]))
     return float(np.hypot(*(seen - told).T).mean() / max(eye_span_px, 1e-6))

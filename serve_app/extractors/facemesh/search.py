@@ -3,6 +3,7 @@
 Of several faces the largest is taken (area of the box times score), of equal ones the most central.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from operator import attrgetter
@@ -121,8 +122,8 @@ class FaceSearch:
 
 def _preference(picture: Image.Image) -> Callable[[Detection], tuple[float, float]]:
     """Sort key: largest first, then most central."""
-    middle = np.array(picture.size) / 2
-    return lambda found: (-found.area_px * found.score, float(np.hypot(*(found.center - middle))))
+    middle = (picture.width / 2, picture.height / 2)
+    return lambda found: (-found.area_px * found.score, math.dist(found.center, middle))
 
 
 def _tiles(picture: Image.Image, n_tiles: int) -> Iterator[Crop]:

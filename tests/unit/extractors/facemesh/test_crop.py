@@ -56,3 +56,13 @@ def test_fine_patterns_do_not_alias() -> None:
     picture = Image.fromarray(stripes)
     seen = warp(picture, whole(picture), 64)
     assert 120 <= seen.min() <= seen.max() <= 135
+
+
+def test_a_picture_of_the_right_size_is_taken_as_it_is() -> None:
+    """Each block of 5 x 5 px becomes one; above and below it is black."""
+    pixels = np.random.default_rng(0).integers(0, 256, (96, 128, 3), dtype=np.uint8)
+    picture = Image.fromarray(pixels.repeat(5, axis=0).repeat(5, axis=1))
+    seen = warp(picture, whole(picture), 128)
+    assert (seen[16:112] == pixels).all()
+    assert not seen[:16].any()
+    assert not seen[112:].any()
