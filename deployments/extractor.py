@@ -1,7 +1,7 @@
 """The Extractor deployment: images to OpenFace CSVs; many CPU replicas."""
 
 from deployments.logs import log_through_serve
-from serve_app.extractors.facemesh.extractor import FaceMeshExtractor
+from serve_app.extractors.backends import make_extractor
 from serve_app.extractors.worker import ExtractionWorker
 from serve_app.pipeline import Extraction
 from serve_app.settings import Backend, ExtractorSettings
@@ -12,7 +12,7 @@ class Extractor:
 
     def __init__(self, settings: ExtractorSettings) -> None:
         log_through_serve()
-        self._worker = ExtractionWorker(FaceMeshExtractor(settings))
+        self._worker = ExtractionWorker(make_extractor(settings))
 
     async def extract(self, images: list[bytes]) -> Extraction:
         """Extract each image; a frame's failure is a value in its slot."""
@@ -21,3 +21,12 @@ class Extractor:
     async def backend(self) -> Backend:
         """Name what computes the features here."""
         return self._worker.backend
+
+    async def check_health(self) -> None:
+        """Have Serve replace this replica when its extractor cannot be revived."""
+        self._worker.check()
+
+    def __del__(self) -> None:
+        """End what the extractor has started; Serve calls this when it stops a replica."""
+        if hasattr(self, "_worker"):
+            self._worker.close()

@@ -13,10 +13,11 @@ ServiceError
 │   ├── ReplicaLost             503 + Retry-After
 │   └── DeadlineExceeded        504
 ├── FrameError              one frame has no score; travels as a value in that frame's slot
-│   ├── NoFace, LowQuality, Undecodable, ExtractionFailed
+│   ├── NoFace, LowQuality, Undecodable, ExtractionFailed, FrameTimeout
 │   └── TableError              the frame's CSV is not what OpenFace writes; names the column
 └── SetupError              this installation cannot do what was asked; refuse to start
     ├── WeightsMissing          the face-mesh networks are not in the cache
+    ├── OpenFaceUnusable        the FeatureExtraction binary is absent, or does not do its work
     ├── ArtifactInvalid         a detector's manifest, hash or features do not hold
     └── DeviceUnavailable       CUDA was demanded and is absent
 
@@ -154,6 +155,12 @@ class ExtractionFailed(FrameError):
     status = "extraction_failed"
 
 
+class FrameTimeout(FrameError):
+    """The extractor did not finish this frame in time."""
+
+    status = "timeout"
+
+
 class TableError(FrameError):
     """A CSV is not what OpenFace writes for one frame; ``column`` names the first column at fault, if one is."""
 
@@ -170,6 +177,10 @@ class SetupError(ServiceError):
 
 class WeightsMissing(SetupError):
     """The face-mesh networks are not in the cache, or are not the files they should be."""
+
+
+class OpenFaceUnusable(SetupError):
+    """The FeatureExtraction binary is absent, or does not answer as OpenFace does."""
 
 
 class ArtifactInvalid(SetupError):

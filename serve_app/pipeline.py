@@ -116,7 +116,8 @@ class Pipeline:
     async def _frames_per_call(self, n_frames: int) -> int:
         """As many calls as there are replicas, over all requests in progress here: more would only cost more."""
         replicas_per_request = max(await self._extractor.replicas() / self._requests, 1)
-        return max(math.ceil(n_frames / replicas_per_request), self._settings.min_frames_per_call)
+        worth_a_call = max(math.ceil(n_frames / replicas_per_request), self._settings.min_frames_per_call)
+        return min(worth_a_call, self._settings.max_frames_per_call)
 
     async def _score(self, frames: Sequence[Frame], model_name: str) -> list[FrameOutcome]:
         """Take one chunk through the three stages."""

@@ -16,6 +16,7 @@ Backend = Literal["facemesh", "openface"]
 DEFAULT_MODEL = "mobilenetv2_celebv2"
 PRETRAINED_DIR = Path(__file__).parent / "models" / "pretrained"
 MAX_FRAMES = 30  # the seed's contract, not a tunable
+_CHILD_VARIABLES = ("PATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "TZ", "OPENBLAS_CORETYPE")
 
 
 def _from_environment(name: str, default: str) -> str:
@@ -38,14 +39,49 @@ def launch_environment() -> dict[str, str]:
     return defaults | os.environ
 
 
+def child_environment() -> dict[str, str]:
+    """Return what a native program needs of this environment to run: no key, no token, no display."""
+    return {name: os.environ[name] for name in _CHILD_VARIABLES if name in os.environ}
+
+
+def redis_url() -> str | None:
+    """Return ``$REDIS_URL``, if it is set."""
+    return os.environ.get("REDIS_URL") or None
+
+
+def _openface_binary() -> Path | None:
+    binary = os.environ.get("OPENFACE_BINARY")
+    return Path(binary) if binary else None
+
+
+def _temp_dir() -> Path:
+    return Path(_from_environment("TEMP_DIR", "/tmp/openface_batch"))  # noqa: S108 - the seed's default
+
+
 class _Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class OpenFaceSettings(_Settings):
+    """The FeatureExtraction binary: which one, how it is called, and how long it may take."""
+
+    binary: Path | None = Field(default_factory=_openface_binary)
+    """None looks in the places where public images have it."""
+    model: Path | None = None  # -mloc
+    flags: tuple[str, ...] = ()  # after the five that write the 674 features
+    temp_dir: Path = Field(default_factory=_temp_dir)
+    slots: int = Field(default=1000, ge=3)  # in one process's life: a frame takes one, 10 s of idling, too
+    frame_timeout_s: float = Field(default=30.0, gt=0)  # 24 megapixels take 10 s
+    load_timeout_s: float = Field(default=90.0, gt=0)  # 4 to 8 s, but 60 s on a machine that does much else
+    pin_to_core: bool = True  # a second core buys nothing, and its threads spin
 
 
 class ExtractorSettings(_Settings):
     """The extractor: which backend, and how large a picture it decodes."""
 
-    backend: Literal["facemesh"] = "facemesh"
+    backend: Literal["auto", "facemesh", "openface"] = "facemesh"
+    """auto: OpenFace where it is installed and works, else the face mesh."""
+    openface: OpenFaceSettings = Field(default_factory=OpenFaceSettings)
     weights_dir: Path = Field(default_factory=lambda: cache_dir() / "facemesh")
     max_pixels: int = Field(default=50_000_000, gt=0)  # a 48 MP PNG peaks at 714 MB
 
@@ -68,6 +104,9 @@ class PipelineSettings(_Settings):
     """The fan-out of one request."""
 
     min_frames_per_call: int = Field(default=4, gt=0)  # a call costs the CPU of about one facemesh frame
+    max_frames_per_call: int = Field(
+        default=MAX_FRAMES, gt=0
+    )  # 1 where a frame takes so long that it may wait for none
     deadline_s: float = Field(default=180.0, gt=0)
 
 
@@ -81,7 +120,7 @@ class IngressSettings(_Settings):
     max_admitted_bytes: int = Field(default=2**29, gt=0)  # their declared bodies together
     retry_after_s: int = Field(default=5, gt=0)
     output_dir: Path = Field(default_factory=lambda: Path(_from_environment("OUTPUT_DIR", "/data/batch_output")))
-    temp_dir: Path = Field(default_factory=lambda: Path(_from_environment("TEMP_DIR", "/tmp/openface_batch")))  # noqa: S108 - the seed's default
+    temp_dir: Path = Field(default_factory=_temp_dir)
     openface_binary: Path = Field(
         default_factory=lambda: Path(_from_environment("OPENFACE_BINARY", "/usr/local/bin/FeatureExtraction"))
     )

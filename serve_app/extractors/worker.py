@@ -2,23 +2,46 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import ClassVar, Protocol
+from threading import Event
+from typing import ClassVar, Protocol, TypeVar, runtime_checkable
 
 from serve_app.errors import ExtractionFailed, FrameError
 from serve_app.settings import Backend
 
 logger = logging.getLogger(__name__)
 
+Done = TypeVar("Done")
+
 
 class FrameExtractor(Protocol):
-    """A backend: one image to the bytes of its OpenFace CSV. Not thread-safe."""
+    """A backend: one image to the bytes of its OpenFace CSV. Not thread-safe but for ``check``."""
 
     backend: ClassVar[Backend]
 
-    def extract(self, image: bytes) -> bytes:
-        """Extract the face, or the zero row where there is none; raises FrameError for what cannot be read."""
+    def extract(self, image: bytes, stop: Event | None = None) -> bytes:
+        """Extract the face, or the zero row where there is none; raises FrameError for what cannot be read.
+
+        Once ``stop`` is set nobody waits for the CSV: what would take seconds is given up.
+        """
+        ...
+
+    def check(self) -> None:
+        """Raise SetupError if it can extract nothing any more."""
+        ...
+
+    def close(self) -> None:
+        """End what it has started."""
+        ...
+
+
+@runtime_checkable
+class ChunkExtractor(Protocol):
+    """A backend that pays for each call, and not for each frame."""
+
+    def extract_chunk(self, images: Sequence[bytes], stop: Event | None = None) -> list[bytes | FrameError]:
+        """Extract several images together: a slot for each."""
         ...
 
 
@@ -30,16 +53,35 @@ class ExtractionWorker:
         self._extractor = extractor
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="extract")
         self._turn = asyncio.Semaphore(1)
+        self._stop = Event()
 
     async def extract(self, images: Sequence[bytes]) -> list[bytes | FrameError]:
-        """Extract each image in order. A caller that is cancelled stops after the frame in hand."""
-        loop = asyncio.get_running_loop()
+        """Extract each image in order. When a caller is cancelled the frame in hand is given up soon, the rest now."""
         async with self._turn:  # whole chunks in turn: the first to come is the first to be done
-            return [await loop.run_in_executor(self._thread, self._extract, image) for image in images]
+            self._stop = stop = Event()
+            try:
+                if isinstance(self._extractor, ChunkExtractor):
+                    return await self._run(self._extractor.extract_chunk, images, stop)
+                return [await self._run(self._extract, image, stop) for image in images]
+            finally:
+                stop.set()
 
-    def _extract(self, image: bytes) -> bytes | FrameError:
+    def check(self) -> None:
+        """Raise SetupError if the extractor can extract nothing any more."""
+        self._extractor.check()
+
+    def close(self) -> None:
+        """Give up the frame in hand, and end what the extractor has started."""
+        self._stop.set()
+        self._thread.shutdown(wait=True, cancel_futures=True)
+        self._extractor.close()
+
+    async def _run(self, work: Callable[..., Done], *args: object) -> Done:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work, *args)
+
+    def _extract(self, image: bytes, stop: Event) -> bytes | FrameError:
         try:
-            return self._extractor.extract(image)
+            return self._extractor.extract(image, stop)
         except FrameError as error:
             return error
         except Exception:  # a bug on one picture costs that picture only

@@ -43,13 +43,19 @@ def test_outcomes_come_back_in_frame_order() -> None:
 
 
 @pytest.mark.parametrize(
-    ("n_replicas", "at_least", "calls"),
-    [(8, 1, [3, 3, 4, 4, 4, 4, 4, 4]), (64, 1, [1] * 30), (64, 8, [7, 7, 8, 8]), (0, 1, [30])],
+    ("n_replicas", "at_least", "at_most", "calls"),
+    [
+        (8, 1, 30, [3, 3, 4, 4, 4, 4, 4, 4]),
+        (64, 1, 30, [1] * 30),
+        (64, 8, 30, [7, 7, 8, 8]),
+        (2, 1, 1, [1] * 30),
+        (0, 1, 30, [30]),
+    ],
 )
-def test_a_lone_request_uses_every_replica(n_replicas: int, at_least: int, calls: list[int]) -> None:
-    """In even chunks, none with a lone straggler, and none too small to be worth a call."""
+def test_a_lone_request_uses_every_replica(n_replicas: int, at_least: int, at_most: int, calls: list[int]) -> None:
+    """In even chunks, none with a lone straggler, none too small to be worth a call, none too large to wait for."""
     extractor = stages.StageExtractor(n_replicas=n_replicas)
-    settings = PipelineSettings(min_frames_per_call=at_least)
+    settings = PipelineSettings(min_frames_per_call=at_least, max_frames_per_call=at_most)
     asyncio.run(run(pipeline_of(extractor, settings=settings), *[stages.image(0.5)] * 30))
     assert sorted(len(call) for call in extractor.calls) == calls
 

@@ -1,20 +1,20 @@
 """The face-mesh extractor: the bytes of a frame in, OpenFace's CSV out."""
 
-from threading import Lock
+from threading import Event, Lock
 from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from serve_app.extractors.facemesh.fit import FaceFit, fit_face
-from serve_app.extractors.facemesh.image import Picture, decode
 from serve_app.extractors.facemesh.iris import find_eyes
 from serve_app.extractors.facemesh.landmarks import eye_landmarks, eye_of_contour, landmarks_of_mesh
 from serve_app.extractors.facemesh.mesh import FaceMesh
 from serve_app.extractors.facemesh.networks import Network, Networks
 from serve_app.extractors.facemesh.search import MIN_TILED_SIDE_PX, FaceSearch, is_face
+from serve_app.extractors.image import Picture, decode
 from serve_app.features.geometry import Camera
-from serve_app.features.table import write_face
+from serve_app.features.table import write_face, write_features
 from serve_app.settings import Backend, ExtractorSettings
 
 Array = npt.NDArray[np.float64]
@@ -32,8 +32,10 @@ class FaceMeshExtractor:
         self._iris_network = networks.iris
         self._lock = Lock()  # an interpreter's tensors belong to the call that filled them
 
-    def extract(self, image: bytes) -> bytes:
+    def extract(self, image: bytes, stop: Event | None = None) -> bytes:
         """Turn one image into OpenFace's CSV of one row; without a face the row is zero, success included.
+
+        ``stop`` is for extractors that hang: this one is done before anybody could look at it.
 
         Raises:
             Undecodable: the bytes are not a picture that this service reads.
@@ -47,7 +49,13 @@ class FaceMeshExtractor:
             if not is_face(mesh):
                 return write_face({"frame": 1})
             fit = _fit(self._iris_network, picture, mesh)
-        return write_face({"frame": 1, "confidence": mesh.confidence, "success": 1, **fit.columns()})
+        return write_features(fit.features(), confidence=mesh.confidence)
+
+    def check(self) -> None:
+        """Loaded networks do not break."""
+
+    def close(self) -> None:
+        """Nothing was started."""
 
 
 def _fit(iris_network: Network, picture: Picture, mesh: FaceMesh) -> FaceFit:

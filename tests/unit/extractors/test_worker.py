@@ -2,11 +2,12 @@
 
 import asyncio
 import threading
+from collections.abc import Sequence
 from typing import ClassVar
 
 import pytest
 
-from serve_app.errors import ExtractionFailed, Undecodable
+from serve_app.errors import ExtractionFailed, FrameError, OpenFaceUnusable, Undecodable
 from serve_app.extractors.worker import ExtractionWorker
 from serve_app.settings import Backend
 
@@ -21,8 +22,21 @@ class Echo:
         self.threads: set[int] = set()
         self.gate = threading.Event()
         self.gate.set()
+        self.stops: list[threading.Event] = []
+        self.begun = threading.Event()
+        self.closed = False
 
-    def extract(self, image: bytes) -> bytes:
+    def check(self) -> None:
+        if self.closed:
+            raise OpenFaceUnusable("closed")
+
+    def close(self) -> None:
+        self.closed = True
+
+    def extract(self, image: bytes, stop: threading.Event | None = None) -> bytes:
+        assert stop is not None
+        self.stops.append(stop)
+        self.begun.set()
         self.gate.wait(5)
         self.seen.append(image)
         self.threads.add(threading.get_ident())
@@ -73,3 +87,45 @@ def test_a_cancelled_chunk_stops_after_the_frame_in_hand() -> None:
         return echo.seen
 
     assert asyncio.run(cancel()) == [b"1", b"next"]
+
+
+def test_a_caller_that_leaves_is_told_to_the_extractor() -> None:
+    """What it does for this caller, and only that, need not be finished."""
+    echo = Echo()
+
+    async def cancel() -> None:
+        worker = ExtractionWorker(echo)
+        echo.gate.clear()
+        abandoned = asyncio.create_task(worker.extract([b"1"]))
+        await asyncio.to_thread(echo.begun.wait, 5)
+        abandoned.cancel()
+        following = asyncio.create_task(worker.extract([b"2"]))
+        await asyncio.wait([abandoned])
+        assert echo.stops[0].is_set()
+        echo.gate.set()
+        assert await following == [b"2"]
+
+    asyncio.run(cancel())
+    assert echo.stops[0] is not echo.stops[1]
+
+
+def test_an_extractor_of_chunks_is_given_whole_chunks() -> None:
+    """It pays for each call, and not for each frame."""
+
+    class Chunks(Echo):
+        def extract_chunk(
+            self, images: Sequence[bytes], stop: threading.Event | None = None
+        ) -> list[bytes | FrameError]:
+            return [b"+".join(images)] * len(images)
+
+    assert asyncio.run(ExtractionWorker(Chunks()).extract([b"1", b"2"])) == [b"1+2", b"1+2"]
+
+
+def test_health_and_the_end_are_the_extractors() -> None:
+    """The worker stops its thread, and lets the extractor end what it has started."""
+    echo = Echo()
+    worker = ExtractionWorker(echo)
+    worker.check()
+    worker.close()
+    with pytest.raises(OpenFaceUnusable):
+        worker.check()

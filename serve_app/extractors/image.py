@@ -1,4 +1,4 @@
-"""Bytes to an upright RGB picture, no larger than the networks need."""
+"""Bytes to an upright picture: decoded, checked to be whole, and turned as EXIF says."""
 
 import struct
 from dataclasses import dataclass
@@ -31,11 +31,15 @@ _TOO_LARGE = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 
 @dataclass(frozen=True)
 class Picture:
-    """Upright RGB ``pixels``, one of which is ``scale`` px of the full image, of size ``full_size`` px."""
+    """Upright RGB ``pixels``, one of which is ``scale`` px of the full image, of size ``full_size`` px.
+
+    ``orientation`` is the EXIF orientation (1..8) of the bytes; the pixels were turned by it.
+    """
 
     pixels: Image.Image
     scale: float
     full_size: tuple[int, int]
+    orientation: int = 1
 
 
 def decode(image: bytes, *, max_pixels: int, full: bool = False) -> Picture:
@@ -62,7 +66,21 @@ def decode(image: bytes, *, max_pixels: int, full: bool = False) -> Picture:
     scale = width / pixels.width
     if orientation in _UPRIGHT:
         pixels = pixels.transpose(_UPRIGHT[orientation])
-    return Picture(pixels, scale, (height, width) if orientation >= 5 else (width, height))
+    return Picture(pixels, scale, (height, width) if orientation >= 5 else (width, height), orientation)
+
+
+def make_upright(image: bytes, *, max_pixels: int) -> bytes:
+    """Return the image as it is, or where EXIF says that it lies otherwise, a PNG of it upright.
+
+    Raises:
+        Undecodable: as ``decode``.
+    """
+    if decode(image, max_pixels=max_pixels).orientation == 1:
+        return image
+    file = BytesIO()
+    upright = decode(image, max_pixels=max_pixels, full=True).pixels
+    upright.save(file, "PNG", compress_level=1)  # lossless, and read once by a process of this machine
+    return file.getvalue()
 
 
 def _check_size(opened: Image.Image, max_pixels: int) -> None:

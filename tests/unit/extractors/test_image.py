@@ -4,13 +4,14 @@ import random
 import struct
 import zlib
 from contextlib import suppress
+from io import BytesIO
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from serve_app.errors import Undecodable
-from serve_app.extractors.facemesh.image import decode
+from serve_app.extractors.image import decode, make_upright
 from tests.unit.conftest import Encode
 
 MAX_PIXELS = 50_000_000
@@ -79,7 +80,25 @@ def test_exif_orientation_turns_the_picture_upright(gradient: Image.Image, encod
     exif[0x0112] = orientation
     picture = decode(encode(turned, exif=exif), max_pixels=MAX_PIXELS)
     assert picture.full_size == gradient.size
+    assert picture.orientation == orientation
     assert (np.asarray(picture.pixels) == np.asarray(gradient)).all()
+
+
+def test_an_upright_image_keeps_its_bytes(gradient: Image.Image, encode: Encode) -> None:
+    """Another encoding of the same picture moves landmarks by pixels."""
+    image = encode(gradient, "JPEG")
+    assert make_upright(image, max_pixels=MAX_PIXELS) is image
+
+
+def test_an_image_on_its_side_becomes_an_upright_png(gradient: Image.Image, encode: Encode) -> None:
+    """At its full size, without loss, and with no EXIF left to turn it again."""
+    large = gradient.resize((2000, 1200))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    upright = make_upright(encode(large.transpose(Image.Transpose.ROTATE_90), exif=exif), max_pixels=MAX_PIXELS)
+    with Image.open(BytesIO(upright)) as opened:
+        assert (opened.format, opened.getexif().get(0x0112)) == ("PNG", None)
+        assert (np.asarray(opened) == np.asarray(large)).all()
 
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF data")

@@ -1,0 +1,44 @@
+"""The choice of an extractor: the face mesh, OpenFace, or OpenFace where it works."""
+
+import logging
+
+from serve_app.errors import OpenFaceUnusable
+from serve_app.extractors.facemesh.extractor import FaceMeshExtractor
+from serve_app.extractors.openface.cold import ColdExtractor
+from serve_app.extractors.openface.command import find_binary
+from serve_app.extractors.openface.extractor import OpenFaceExtractor
+from serve_app.extractors.worker import FrameExtractor
+from serve_app.settings import ExtractorSettings
+
+logger = logging.getLogger(__name__)
+
+
+def make_extractor(settings: ExtractorSettings) -> FrameExtractor:
+    """Load the backend that the settings name; ``auto`` is OpenFace, and the face mesh where that is not to be had.
+
+    Raises:
+        SetupError: the backend that was asked for cannot be loaded.
+    """
+    if settings.backend == "facemesh":
+        return FaceMeshExtractor(settings)
+    if settings.backend == "openface":
+        return _load_openface(settings)
+    try:
+        return _load_openface(settings)
+    except OpenFaceUnusable as exc:
+        logger.warning("backend auto: the face mesh, because %s", exc)
+        return FaceMeshExtractor(settings)
+
+
+def _load_openface(settings: ExtractorSettings) -> FrameExtractor:
+    """Load it warm, else cold; what is wrong with it both ways is told for the warm one."""
+    binary = find_binary(settings.openface)
+    try:
+        return OpenFaceExtractor(settings, binary)
+    except OpenFaceUnusable as warm_failure:
+        try:
+            cold = ColdExtractor(settings, binary)
+        except OpenFaceUnusable:
+            raise warm_failure from None
+        logger.warning("OpenFace works only cold, which is slow: %s; raise max_frames_per_call", warm_failure)
+        return cold

@@ -1,0 +1,1 @@
+"""The OpenFace extractor: a stock ``FeatureExtraction`` binary, kept warm and fed frame by frame."""

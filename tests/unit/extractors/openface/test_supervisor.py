@@ -1,0 +1,152 @@
+"""Keeping one process at work and the next one ready, with processes that are none."""
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from threading import Event
+
+import pytest
+
+from serve_app.errors import FrameTimeout, OpenFaceUnusable
+from serve_app.extractors.openface import supervisor as module
+from serve_app.extractors.openface.patience import Patience
+from serve_app.extractors.openface.supervisor import Process, Supervisor
+from tests.unit.extractors.openface.conftest import wait_until
+
+Supervise = Callable[..., Supervisor]
+
+
+class Stub:
+    """A process that takes so many frames, and lives until it is told otherwise."""
+
+    def __init__(self, frames_left: int = 10) -> None:
+        self.frames_left = frames_left
+        self.alive = True
+        self.closed = False
+        self.refreshed = Event()
+
+    def is_usable(self) -> bool:
+        return self.alive and self.frames_left > 0
+
+    def is_alive(self) -> bool:
+        return self.alive
+
+    def extract(self, image: bytes, patience: Patience) -> bytes:
+        self.frames_left -= 1
+        return image
+
+    def refresh(self, *, idle_s: float, timeout_s: float) -> None:
+        self.refreshed.set()
+
+    def close(self) -> None:
+        self.alive, self.closed = False, True
+
+
+def taken(supervisor: Supervisor) -> Process | None:
+    with suppress(OpenFaceUnusable):
+        return supervisor.take(Patience(5))
+    return None
+
+
+@pytest.fixture
+def supervise(monkeypatch: pytest.MonkeyPatch) -> Iterator[Supervise]:
+    """Supervises the given processes, started in that order; an error stands for a start that fails."""
+    monkeypatch.setattr(module, "_MAX_BACKOFF_S", 0.0)
+    monkeypatch.setattr(module, "_REFRESH_POLL_S", 0.01)
+    supervisors: list[Supervisor] = []
+
+    def supervised(*starts: Stub | OpenFaceUnusable) -> Supervisor:
+        remaining = list(starts)
+
+        def start(_: Event) -> Process:
+            started = remaining.pop(0)
+            if isinstance(started, OpenFaceUnusable):
+                raise started
+            return started
+
+        supervisors.append(Supervisor(start, lead_frames=3))
+        return supervisors[-1]
+
+    yield supervised
+    for supervisor in supervisors:
+        supervisor.close()
+
+
+def test_the_next_process_is_started_before_the_last_frames(supervise: Supervise) -> None:
+    """And takes over when the first is used up."""
+    first, second = Stub(4), Stub()
+    supervisor = supervise(first, second)
+    assert supervisor.take(Patience(5)) is first
+    assert supervisor._next is None
+    first.frames_left = 3
+    assert supervisor.take(Patience(5)) is first
+    assert supervisor._next is not None
+    first.frames_left = 0
+    assert supervisor.take(Patience(5)) is second
+    assert first.closed
+
+
+def test_a_process_that_died_while_it_stood_by_is_not_given_out(supervise: Supervise) -> None:
+    """The one after it is."""
+    first, dead, third = Stub(1), Stub(), Stub()
+    supervisor = supervise(first, dead, third)
+    supervisor.take(Patience(5))
+    assert supervisor._next is not None
+    supervisor._next.result(5)
+    dead.alive = False
+    first.frames_left = 0
+    assert supervisor.take(Patience(5)) is third
+
+
+def test_a_failed_start_is_tried_again(supervise: Supervise) -> None:
+    """The frame that met the failure fails; no later one waits for the next attempt, which is at once here."""
+    second = Stub()
+    supervisor = supervise(OpenFaceUnusable("no model"), second)
+    assert supervisor._prepare().exception(5)
+    wait_until(lambda: taken(supervisor) is second)
+    supervisor.check()
+
+
+def test_a_dead_process_is_replaced_by_the_health_check(supervise: Supervise) -> None:
+    """Nobody need wait for a frame to find out."""
+    first, second = Stub(), Stub()
+    supervisor = supervise(first, second)
+    supervisor.take(Patience(5))
+    first.alive = False
+    supervisor.check()
+    assert supervisor._next is not None
+    assert supervisor._next.result(5) is second
+
+
+def test_three_failed_starts_are_unhealthy(supervise: Supervise) -> None:
+    """Health checks alone go on trying."""
+    supervisor = supervise(Stub(), *[OpenFaceUnusable("no model")] * 5)
+    process = supervisor.take(Patience(5))
+    process.close()
+    for _ in range(3):
+        assert supervisor._prepare().exception(5)
+    with pytest.raises(OpenFaceUnusable, match="failed to start 3 times: no model"):
+        supervisor.check()
+
+
+def test_waiting_for_a_process_ends(supervise: Supervise) -> None:
+    """A start may last longer than a frame is waited for."""
+    loading = Event()
+
+    def start(closing: Event) -> Process:
+        loading.set()
+        closing.wait(5)
+        return Stub()
+
+    supervisor = Supervisor(start, lead_frames=1)
+    with pytest.raises(FrameTimeout):
+        supervisor.take(Patience(0.01))
+    assert loading.is_set()
+    supervisor.close()
+
+
+def test_idle_processes_are_kept_fresh(supervise: Supervise) -> None:
+    """The one at work, and the one that stands by."""
+    first, second = Stub(1), Stub()
+    supervise(first, second).take(Patience(5))
+    assert first.refreshed.wait(5)
+    assert second.refreshed.wait(5)
