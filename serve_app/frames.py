@@ -2,12 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import PurePosixPath
+
+from PIL import Image
 
 from serve_app.errors import NoFiles, PayloadTooLarge, TooManyFrames, Undecodable, UnsupportedFileType
 from serve_app.settings import MAX_FRAMES
 
 ACCEPTED_EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp")
+_EXIF_ORIENTATION = 0x0112
+_EXIF_HEAD_BYTES = 65536  # a JPEG's EXIF segment comes first
 _SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM")  # JPEG, PNG, BMP
 
 
@@ -30,6 +35,23 @@ class Frame:
     def csv_name(self) -> str:
         """The name of this frame's CSV, as in the seed's contract."""
         return f"frame_{self.frame_id:04d}.csv"
+
+    @property
+    def exif_orientation(self) -> int | None:
+        """The EXIF orientation (1 to 8, tag 0x0112) by which extractors turn the picture upright.
+
+        1 where it says nothing; None where nothing can be read.
+        """
+        if not self.image.startswith(_SIGNATURES):
+            return None
+        if b"Exif" not in self.image[:_EXIF_HEAD_BYTES] and b"eXIf" not in self.image:
+            return 1  # most frames: not worth opening
+        try:
+            with Image.open(BytesIO(self.image), formats=("JPEG", "PNG")) as opened:
+                orientation = opened.getexif().get(_EXIF_ORIENTATION, 1)
+        except (OSError, SyntaxError, ValueError):
+            return None
+        return orientation if orientation in range(1, 9) else 1
 
 
 def accept_uploads(uploads: Sequence[Upload], *, max_file_bytes: int) -> list[Frame]:

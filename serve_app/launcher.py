@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from serve_app.errors import SetupError
 from serve_app.settings import AppArgs, LaunchSettings, cache_dir, launch_environment
 
-_SERVE = Path(sys.executable).with_name("serve")
+_SERVE = [sys.executable, "-m", "deployments.run"]
 _STOP_TIMEOUT_S = 60.0
 _POLL_S = 0.25
 
@@ -54,7 +54,7 @@ def run_in_place(config: Path, launch: LaunchSettings) -> NoReturn:
     rendered = cache_dir() / "run.yaml"
     rendered.parent.mkdir(parents=True, exist_ok=True)
     rendered.write_text(content)
-    os.execve(_SERVE, [str(_SERVE), "run", str(rendered)], launch_environment())  # noqa: S606 - own argv, no shell
+    os.execve(_SERVE[0], [*_SERVE, str(rendered)], launch_environment())  # noqa: S606 - own argv, no shell
 
 
 @contextmanager
@@ -73,7 +73,7 @@ def running_service(
         rendered = Path(folder) / "config.yaml"
         rendered.write_text(render_config(config, launch))
         service = subprocess.Popen(  # noqa: S603 - own argv, no shell
-            [_SERVE, "run", str(rendered)],
+            [*_SERVE, str(rendered)],
             env={**launch_environment(), "RAY_ADDRESS": ray_address},
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -120,7 +120,7 @@ def _await_ready(service: subprocess.Popen[bytes], url: str, log: Path, timeout_
 
 
 def _stop(service: subprocess.Popen[bytes]) -> None:
-    """End it and its Ray; kill the group if that takes too long. A child of a background job ignores SIGINT."""
+    """End it and its Ray; kill the group if that takes too long."""
     service.send_signal(signal.SIGTERM)
     try:
         service.wait(_STOP_TIMEOUT_S)

@@ -45,6 +45,7 @@ class FrameBody(_Body):
     model: str
     status: FrameStatus
     error: str | None
+    orientation: int | None = Field(description="EXIF orientation the frame was turned upright by; 1: none")
     landmarks: list[tuple[float, float]] | None = Field(default=None, description="68 (x, y), px; include=landmarks")
     features: list[float] | None = Field(default=None, description="674 values in /models/{name} order")
     pose: PoseBody | None = Field(default=None, description="include=pose")
@@ -146,6 +147,7 @@ def frame_body(
         model=model.name,
         status=outcome.error.status if outcome.error else "ok",
         error=str(outcome.error) if outcome.error else None,
+        orientation=outcome.frame.exif_orientation,
     )
     return body.model_copy(update=_included(outcome.face, include)) if outcome.face else body
 

@@ -21,6 +21,7 @@ from threading import Event, Timer
 import pytest
 from PIL import Image
 
+from serve_app.client import BatchDeepfakeClient
 from serve_app.errors import ExtractionFailed, FrameTimeout
 from serve_app.extractors.openface.cold import ColdExtractor
 from serve_app.extractors.openface.extractor import OpenFaceExtractor
@@ -28,11 +29,13 @@ from serve_app.extractors.openface.folders import sweep
 from serve_app.extractors.openface.warm import WarmProcess
 from serve_app.extractors.worker import ExtractionWorker
 from serve_app.features.table import read_face, write_face
-from serve_app.settings import ExtractorSettings, OpenFaceSettings
+from serve_app.launcher import free_port, running_service
+from serve_app.settings import ExtractorSettings, LaunchSettings, OpenFaceSettings
 
 pytestmark = pytest.mark.openface
 
 GOLDEN = Path(__file__).parents[2].parent / "shared" / "golden"
+CONFIG = Path(__file__).parents[2] / "configs" / "openface.yaml"
 NO_FACE = write_face({"frame": 1})
 
 OWNER = """
@@ -258,3 +261,22 @@ def test_no_process_outlives_a_killed_replica(binary: Path, tmp_path: Path, way:
     assert sweep(tmp_path) == 1
     wait_until(lambda: not child.exists() or "\nState:\tZ" in (child / "status").read_text())
     assert list(tmp_path.glob("openface-*")) == []
+
+
+@pytest.mark.usefixtures("binary")
+def test_the_service_keeps_openfaces_own_csvs_and_leaves_nothing_when_it_is_stopped(
+    csvs: list[bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All golden frames in one request over HTTP; then SIGTERM."""
+    temp_dir = tmp_path / "temp"
+    monkeypatch.setenv("TEMP_DIR", str(temp_dir))
+    monkeypatch.setenv("OUTPUT_DIR", str(tmp_path / "output"))
+    launch = LaunchSettings(host="127.0.0.1", port=free_port())
+    with (
+        running_service(CONFIG, launch, log=tmp_path / "log", start_timeout_s=240) as url,
+        BatchDeepfakeClient(url) as client,
+    ):
+        answer = client.predict_from_directory(GOLDEN / "image_sequence" / "frames", session_id="s", cleanup=False)
+    assert answer["status"] == "success"
+    assert [path.read_bytes() for path in sorted(Path(answer["output_dir"]).iterdir())] == csvs
+    assert list(temp_dir.iterdir()) == []

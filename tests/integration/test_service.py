@@ -82,6 +82,18 @@ def test_a_refused_request_leaves_the_service_well(
     assert service.post(frames[0]).json()["status"] == "success"
 
 
+def test_a_rotated_photo_is_turned_and_said(service: RunningService, frames: list[bytes]) -> None:
+    """EXIF decides, and the answer records it; the score is that of the upright picture, but for its encoding."""
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned clockwise
+    file = BytesIO()
+    with Image.open(BytesIO(frames[0])) as upright:
+        upright.transpose(Image.Transpose.ROTATE_90).save(file, "PNG", exif=exif)
+    [turned, plain] = service.post(file.getvalue(), frames[0]).json()["predictions"]
+    assert (turned["status"], turned["orientation"], plain["orientation"]) == ("ok", 6, 1)
+    assert turned["prediction"]["score"] == pytest.approx(plain["prediction"]["score"], abs=0.05)
+
+
 def test_kept_csvs_are_openfaces_format(service: RunningService, frames: list[bytes]) -> None:
     """cleanup=false leaves one readable CSV a frame under OUTPUT_DIR/<session_id>."""
     answer = service.post(*frames[:2], session_id="kept", cleanup="false").json()

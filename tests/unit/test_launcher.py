@@ -15,11 +15,11 @@ CONFIG = Path(__file__).parents[2] / "configs" / "dev.yaml"
 
 @pytest.fixture
 def fake_serve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A ``serve`` that records its arguments and does what FAKE_SERVE says."""
+    """A ``serve run`` that keeps its config and does what FAKE_SERVE says."""
     program = tmp_path / "serve"
-    program.write_text('#!/bin/sh\necho "$@" > "$0.args"\ncp "$2" "$0.yaml"\neval "$FAKE_SERVE"\n')
+    program.write_text('#!/bin/sh\ncp "$1" "$0.yaml"\neval "$FAKE_SERVE"\n')
     program.chmod(0o755)
-    monkeypatch.setattr(launcher, "_SERVE", program)
+    monkeypatch.setattr(launcher, "_SERVE", [str(program)])
     return program
 
 
