@@ -2,12 +2,15 @@
 
 import hashlib
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from safetensors.torch import save as save_safetensors
 
 from serve_app.models.network import DeepfakeNet
 from serve_app.models.registry import CARD_FILE, MANIFEST_FILE, WEIGHTS_FILE, Manifest
+from serve_app.settings import Backend
 
 _CARD = """\
 # {name}, version {version}
@@ -25,8 +28,7 @@ It takes the 674 features of one frame, as the `{backend}` extractor writes them
 `{created_by}`, seed {seed}: {n_identities} simulated identities, {n_rows} rows, {epochs} epochs. Each real row is a
 sampled head (identity, expression, gaze) seen by a sampled camera, with a landmark network's errors; each fake was made
 from one of them: a swapped inner face, a foreign mouth, mismatched eyes, an inner face turned against its outline, or a
-bad blend. How much faces vary and how far the landmark network errs was set so that a handful of real photographs lie
-well within what is simulated. How large a forger's errors are is a guess.
+bad blend. {calibration_note} How large a forger's errors are is a guess.
 
 ## What was measured
 On simulated identities that took no part in training; so these numbers say how well it learned the simulation, and
@@ -43,6 +45,24 @@ nothing about deepfakes in the wild. The temperature, {temperature:.3f}, was fit
 
 Licence: {license}.
 """
+
+_CALIBRATION_NOTES: Mapping[Backend, str] = MappingProxyType(
+    {
+        "facemesh": """\
+How much faces vary and how far the landmark network errs was set so that a handful of real photographs lie
+well within what is simulated.""",
+        "openface": """\
+OpenFace fits a shape model of its own, which may not be copied: a stand-in, learnt from simulated heads and
+never twice the same, was fitted in its place. So the model reads 2D landmarks, gaze and pose. It reads neither
+`p_0` to `p_33` nor any 3D point, which come from OpenFace's own models. How far OpenFace errs, and how far its mean
+face lies from the stand-in's, was set by the size of what it wrote of 30 frames of one person and of its known
+distance from a face mesh over four persons; no row of theirs was trained on. Mouths and jaws vary more, and smile
+more, than those simulated for the face mesh. **Tried on what the real OpenFace writes of two people, version 2 takes
+one for real (mean score 0.09, highest 0.13, over 30 frames, which also helped to choose among settings) and is
+uncertain of the other (mean 0.47, highest 0.75, over 15 frames made from one portrait, which helped to decide what to
+read and what to simulate; some frames are called fake): expect it to accuse real people.**""",
+    }
+)
 
 
 def write_artifact(models_dir: Path, manifest: Manifest, weights: bytes) -> Path:
@@ -77,5 +97,6 @@ def write_card(manifest: Manifest) -> str:
         low=manifest.uncertain_band.low,
         high=manifest.uncertain_band.high,
         temperature=manifest.calibration.temperature,
+        calibration_note=_CALIBRATION_NOTES[manifest.backend],
         metrics="\n".join(f"| {name} | {value:.4f} |" for name, value in manifest.metrics.items()),
     )

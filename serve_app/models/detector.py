@@ -44,17 +44,14 @@ class Detector:
         self._device = device
 
     @classmethod
-    def load(
-        cls, registry: ModelRegistry, name: str, device: torch.device, *, version: int | None = None
-    ) -> "Detector":
-        """Load a model, of the newest version unless another is asked for.
+    def load(cls, registry: ModelRegistry, manifest: Manifest, device: torch.device) -> "Detector":
+        """Load the model that a manifest of the registry describes.
 
         Raises:
             ArtifactInvalid: the model's folder does not hold what its manifest says.
         """
-        manifest = registry.load_manifest(name, version)
-        network = _load_network(registry.load_weights(manifest), f"model {manifest.name}/{manifest.version}")
-        return cls(manifest, network, device)
+        label = f"model {manifest.name}/{manifest.version}"
+        return cls(manifest, _load_network(registry.load_weights(manifest), manifest.backend, label), device)
 
     def scores(self, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Score rows of ``(n, 674) float32`` raw features: calibrated P(fake), ``(n,) float32`` in 0..1.
@@ -75,38 +72,45 @@ class Detector:
 
 
 class Detectors:
-    """All models of a registry, loaded once and kept: the newest version of each."""
+    """All models of a registry, loaded once and kept: of each name, the newest version for each backend."""
 
     def __init__(self, registry: ModelRegistry, device: torch.device, *, cpu_threads: int = 1) -> None:
         torch.set_num_threads(cpu_threads)  # process-wide; more than the replica's CPUs would only contend
-        self._detectors = {name: Detector.load(registry, name, device) for name in registry.names()}
+        newest = {(manifest.name, manifest.backend): manifest for manifest in registry.manifests()}
+        self._detectors = {key: Detector.load(registry, manifest, device) for key, manifest in newest.items()}
         if not self._detectors:
             raise ArtifactInvalid(f"there is no model in {registry.models_dir}; make one with `deepfake-serve train`")
 
     def manifests(self) -> list[Manifest]:
-        """Describe the loaded models, by name."""
-        return [detector.manifest for detector in self._detectors.values()]
+        """Describe the loaded models, by name, then by version."""
+        loaded = (detector.manifest for detector in self._detectors.values())
+        return sorted(loaded, key=lambda manifest: (manifest.name, manifest.version))
 
     def predict(self, model_name: str, backend: Backend, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Score ``(n, 674) float32`` features that ``backend`` extracted: P(fake), ``(n,) float32`` in 0..1.
 
         Raises:
             UnknownModel: no model of that name is loaded.
-            BackendMismatch: the model was trained on another backend's features.
+            BackendMismatch: no version of it was trained on this backend's features.
         """
-        detector = self._detectors.get(model_name)
+        detector = self._detectors.get((model_name, backend))
         if detector is None:
-            raise UnknownModel(f"no model {model_name!r}; this service has {', '.join(self._detectors)}")
-        if detector.manifest.backend != backend:
-            raise BackendMismatch(
-                f"model {model_name!r} was trained on features of {detector.manifest.backend}, "
-                f"but {backend} extracts here; choose another model or another config"
-            )
+            raise self._refusal(model_name, backend)
         return detector.scores(features)
 
+    def _refusal(self, model_name: str, backend: Backend) -> UnknownModel | BackendMismatch:
+        trained_on = sorted(trained for name, trained in self._detectors if name == model_name)
+        if trained_on:
+            return BackendMismatch(
+                f"model {model_name!r} was trained on features of {' and of '.join(trained_on)}, "
+                f"but {backend} extracts here; choose another model or another config"
+            )
+        names = sorted({name for name, _ in self._detectors})
+        return UnknownModel(f"no model {model_name!r}; this service has {', '.join(names)}")
 
-def _load_network(weights: bytes, label: str) -> DeepfakeNet:
-    network = DeepfakeNet()
+
+def _load_network(weights: bytes, backend: Backend, label: str) -> DeepfakeNet:
+    network = DeepfakeNet(backend)
     try:
         tensors = load_safetensors(weights)
         network.load_state_dict(tensors)

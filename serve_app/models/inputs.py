@@ -8,11 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from serve_app.features.schema import FEATURE_SLICES, N_EYE_LANDMARKS, N_LANDMARKS, N_SHAPE_PARAMS
+from serve_app.settings import Backend
 
 N_POINTS = N_LANDMARKS + N_EYE_LANDMARKS
 N_CHANNELS = 8  # of a point: shape x y z, asymmetry x y z, residual x y
 
 _RAW_LIMIT = 1e5  # px or mm; beyond it float32 squares and products could overflow
+_MIN_FACING = 0.3  # cosine of 73 degrees; no extractor sees more of a face that is turned further
 _STANDARD_LIMIT = 8.0  # standard deviations; farther out is "very far", however far it is
 
 _JAW, _BROWS, _NOSE, _EYES, _MOUTH = slice(17), slice(17, 27), slice(27, 36), slice(36, 48), slice(48, 68)
@@ -48,6 +50,15 @@ def euler_to_rotation(angles: Tensor) -> Tensor:
     return torch.stack(rows, dim=1).reshape(-1, 3, 3)
 
 
+def unturn(flat: Tensor, rotation: Tensor, relief: Tensor) -> Tensor:
+    """Find the points ``(n, 3, 68)`` of a given relief ``(1, 68)`` that, turned, lie at ``(n, 2, 68)``; all in mm."""
+    (a, b), (c, d) = rotation[:, 0, :2].unbind(1), rotation[:, 1, :2].unbind(1)
+    inverse = torch.stack([d, -b, -c, a], dim=1).reshape(-1, 2, 2)
+    facing = rotation[:, 2, 2].clamp(min=_MIN_FACING)  # the determinant: 0 in profile
+    upright = inverse @ (flat - rotation[:, :2, 2:] * relief) / facing[:, None, None]
+    return torch.cat([upright, relief.expand(len(flat), 1, -1)], dim=1)
+
+
 class FaceInputs(nn.Module):
     """Raw features ``(n, 674)`` to points ``(n, 8, 124)`` and measures ``(n, 112)``, about 0 +- 1 on real faces.
 
@@ -63,8 +74,9 @@ class FaceInputs(nn.Module):
     measures_centre: Tensor
     measures_scale: Tensor
 
-    def __init__(self) -> None:
+    def __init__(self, backend: Backend) -> None:
         super().__init__()
+        self.is_shape_foreign = backend == "openface"  # fitted with modes other than the basis
         self.register_buffer("mirrored", torch.tensor(MIRRORED_POINTS), persistent=False)
         self.register_buffer("reference", torch.zeros(3, N_LANDMARKS))
         self.register_buffer("basis", torch.zeros(N_SHAPE_PARAMS, 3 * N_LANDMARKS))
@@ -103,12 +115,16 @@ class FaceInputs(nn.Module):
     def _quantities(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Points and measures, in mm and rad where they have a unit."""
         features = features.clamp(-_RAW_LIMIT, _RAW_LIMIT)
-        camera, params = features[:, FEATURE_SLICES["shape_camera"]], features[:, FEATURE_SLICES["shape"]]
+        camera = features[:, FEATURE_SLICES["shape_camera"]]
         rotation = euler_to_rotation(camera[:, 1:4])
         unroll = euler_to_rotation(camera[:, 1:4] * camera.new_tensor([0.0, 0.0, -1.0]))[:, :2, :2]
-        shape = self.reference + (params @ self.basis).reshape(-1, 3, N_LANDMARKS)
-        seen = rotation @ shape
         flat, flat_eyes = _flat_mm(features, camera)
+        if self.is_shape_foreign:
+            shape, seen, params, depths = self._without_foreign_models(flat, rotation)
+        else:
+            params, depths = features[:, FEATURE_SLICES["shape"]], _depth_ratios(features)
+            shape = self.reference + (params @ self.basis).reshape(-1, 3, N_LANDMARKS)
+            seen = rotation @ shape
 
         residual = unroll @ (flat - seen[:, :2])
         deep_eyes = seen[:, 2:, _EYES].reshape(-1, 1, 2, 6).mean(dim=3).repeat_interleave(28, dim=2)
@@ -116,12 +132,26 @@ class FaceInputs(nn.Module):
         asymmetry = head - head[:, :, self.mirrored] * head.new_tensor([[-1.0], [1.0], [1.0]])
         eyes, lids = _against_lids(flat_eyes, flat[:, :, _EYES])
         points = torch.cat([head, asymmetry, torch.cat([residual, unroll @ eyes], dim=2)], dim=1)
-        measures = [*_pose_measures(features, rotation), *self._residual_measures(residual), lids, params]
+        pose = _pose_measures(features, rotation)
+        measures = [*pose, depths, *self._residual_measures(residual), lids, params]
         return points, torch.cat(measures, dim=1)
+
+    def _without_foreign_models(self, flat: Tensor, rotation: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Take shape, what it should be seen as, parameters and depths from landmarks ``(n, 2, 68)`` in mm alone.
+
+        OpenFace fits modes unknown in this basis, its relief is its model's rather than the picture's, and its eyes
+        float at depths of their own. So the landmarks are the shape, on the reference's relief; they are compared
+        with the reference itself, turned as the head is; parameters and depths stay 0.
+        """
+        shape = unturn(flat, rotation, self.reference[2:])
+        seen = rotation @ self.reference
+        return shape, seen, flat.new_zeros(len(flat), N_SHAPE_PARAMS), flat.new_zeros(len(flat), 3)
 
     def _residual_measures(self, residual: Tensor) -> tuple[Tensor, Tensor]:
         """How parts of the face move as a whole against the shape, and how far each region strays from it."""
         motions = torch.einsum("ncp,kpd->nkcd", residual, self.affine).flatten(1)
+        if self.is_shape_foreign:
+            motions = torch.zeros_like(motions)  # against the reference: how a person is built, not how a face moves
         strays = [residual[:, :, region].square().mean(dim=(1, 2)) for region in _REGIONS]
         return motions, torch.log(torch.stack(strays, dim=1) + 1e-3)
 
@@ -157,7 +187,7 @@ def _pose_measures(features: Tensor, rotation: Tensor) -> tuple[Tensor, ...]:
     # a weak-perspective rotation is seen from the face's own direction, a perspective one from the optical axis
     turn = (_towards(translation) @ rotation).mT @ pose
     axis = torch.stack([turn[:, 2, 1] - turn[:, 1, 2], turn[:, 0, 2] - turn[:, 2, 0], turn[:, 1, 0] - turn[:, 0, 1]], 1)
-    return in_head.flatten(1), in_head[:, 0] - in_head[:, 1], axis / 2, angles[:, :2], _depth_ratios(features)
+    return in_head.flatten(1), in_head[:, 0] - in_head[:, 1], axis / 2, angles[:, :2]
 
 
 def _towards(translation: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from serve_app.models.inputs import N_CHANNELS, N_MEASURES, N_POINTS, FaceInputs
+from serve_app.settings import Backend
 
 _EXPANSION = 3  # MobileNetV2 has 6; these widths are small, and depthwise convolutions slow on a CPU
 _STEM_WIDTH = 24
@@ -38,11 +39,14 @@ class InvertedResidual(nn.Module):
 
 
 class DeepfakeNet(nn.Module):
-    """Raw features ``(n, 674) float32`` to logits ``(n,)``; a positive logit says fake."""
+    """Raw features ``(n, 674) float32`` to logits ``(n,)``; a positive logit says fake.
 
-    def __init__(self) -> None:
+    Only the reading of the features depends on the backend that extracted them; the layers are the same.
+    """
+
+    def __init__(self, backend: Backend) -> None:
         super().__init__()
-        self.inputs = FaceInputs()
+        self.inputs = FaceInputs(backend)
         self.stem = nn.Sequential(*_convolution(N_CHANNELS, _STEM_WIDTH, kernel=5, stride=2), nn.ReLU6())
         self.place = nn.Parameter(torch.zeros(1, _STEM_WIDTH, N_POINTS // 2))  # tells an eye from a mouth corner
         widths = [_STEM_WIDTH, *(width for width, _ in _BLOCKS)]

@@ -105,11 +105,19 @@ class ModelRegistry:
         folders = (folder for folder in (self.models_dir / name).iterdir() if folder.is_dir())
         return sorted(int(folder.name) for folder in folders if _VERSION.fullmatch(folder.name))
 
-    def load_manifest(self, name: str, version: int | None = None) -> Manifest:
-        """Read and check a model's manifest, of the newest version unless another is asked for.
+    def manifests(self) -> list[Manifest]:
+        """Read and check all manifests, by name, oldest version first.
 
         Raises:
-            ArtifactInvalid: there is no such model, or its folder does not hold what this service can run.
+            ArtifactInvalid: a model's folder does not hold what this service can run.
+        """
+        return [self.load_manifest(name, version) for name in self.names() for version in self.versions(name)]
+
+    def load_manifest(self, name: str, version: int) -> Manifest:
+        """Read and check a model's manifest.
+
+        Raises:
+            ArtifactInvalid: there is no such model or version, or its folder does not hold what this service can run.
         """
         folder = self._folder(name, version)
         try:
@@ -150,13 +158,13 @@ class ModelRegistry:
         folder = self._folder(manifest.name, manifest.version)
         return _read(folder / manifest.card).decode("utf-8", "replace")
 
-    def _folder(self, name: str, version: int | None) -> Path:
+    def _folder(self, name: str, version: int) -> Path:
         versions = self.versions(name)
         if not versions:
             raise ArtifactInvalid(f"there is no model {name!r} in {self.models_dir}")
-        if version is not None and version not in versions:
+        if version not in versions:
             raise ArtifactInvalid(f"model {name} has no version {version}; it has {versions}")
-        return self.models_dir / name / str(version or versions[-1])
+        return self.models_dir / name / str(version)
 
 
 def _label(folder: Path) -> str:

@@ -23,7 +23,7 @@ from serve_app.models.registry import (
     feature_list,
 )
 from serve_app.models.simulation import SimulatedRows, simulate
-from serve_app.settings import DEFAULT_MODEL
+from serve_app.settings import DEFAULT_MODEL, Backend
 
 _BATCH_ROWS = 256
 _LEARNING_RATE = 3e-3
@@ -31,6 +31,16 @@ _WEIGHT_DECAY = 0.1
 _HELD_OUT_SHARE = 4  # one identity held out for validation, and one for the test, per this many in training
 _UNCERTAIN = UncertainBand(low=0.35, high=0.65)  # a calibrated score in here is right less than two times in three
 _CREATED_BY = "deepfake-serve train"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What to train: for whose features, from which seed, on how many simulated people, how many times over."""
+
+    backend: Backend
+    seed: int
+    n_identities: int
+    epochs: int
 
 
 @dataclass(frozen=True)
@@ -50,15 +60,13 @@ class _Split:
     test: SimulatedRows
 
 
-def train_default(
-    output_dir: Path, *, seed: int, n_identities: int, epochs: int, on_progress: Callable[[EpochReport], None]
-) -> Manifest:
+def train_default(output_dir: Path, recipe: Recipe, *, on_progress: Callable[[EpochReport], None]) -> Manifest:
     """Train, calibrate, test and write ``<output_dir>/mobilenetv2_celebv2/<next version>/``.
 
-    Simulates 8 rows for each of ``n_identities``; the same arguments give the same model on one machine.
+    Simulates 4 rows for each of ``n_identities``; the same recipe gives the same model on one machine.
     """
-    split = _simulate_split(seed, n_identities)
-    network = _train_network(split, seed, epochs, on_progress)
+    split = _simulate_split(recipe)
+    network = _train_network(recipe, split, on_progress)
     temperature = fit_temperature(split.validation.labels, compute_logits(network, split.validation.features))
     scores = sigmoid(compute_logits(network, split.test.features) / temperature)
     weights, weights_sha256 = pack_weights(network)
@@ -66,7 +74,7 @@ def train_default(
         name=DEFAULT_MODEL,
         version=max(ModelRegistry(output_dir).versions(DEFAULT_MODEL), default=0) + 1,
         architecture="inverted-residual-1d",
-        backend="facemesh",
+        backend=recipe.backend,
         features=feature_list(),
         uncertain_band=_UNCERTAIN,
         calibration=Calibration(temperature=temperature),
@@ -74,7 +82,11 @@ def train_default(
         license="Apache-2.0",
         metrics=simulated_metrics(split.test.labels, scores, split.test.family),
         training=TrainingSummary(
-            created_by=_CREATED_BY, seed=seed, n_identities=n_identities, n_rows=len(split.train), epochs=epochs
+            created_by=_CREATED_BY,
+            seed=recipe.seed,
+            n_identities=recipe.n_identities,
+            n_rows=len(split.train),
+            epochs=recipe.epochs,
         ),
     )
     write_artifact(output_dir, manifest, weights)
@@ -89,28 +101,37 @@ def compute_logits(network: DeepfakeNet, features: npt.NDArray[np.float32]) -> n
     return torch.cat(parts).numpy()
 
 
-def _simulate_split(seed: int, n_identities: int) -> _Split:
+def reference_tensors() -> tuple[Tensor, Tensor]:
+    """The reference shape ``(3, 68)`` and its modes ``(34, 204)``, laid out as ``FaceInputs.fit`` takes them."""
+    shape = torch.tensor(REFERENCE_SHAPE.T.copy(), dtype=torch.float32)
+    modes = torch.tensor(SHAPE_MODES.transpose(0, 2, 1).reshape(len(SHAPE_MODES), -1).copy(), dtype=torch.float32)
+    return shape, modes
+
+
+def _simulate_split(recipe: Recipe) -> _Split:
     """Simulate three sets of rows from independent seeds: no identity, and no donor, is in two of them."""
-    seeds = np.random.SeedSequence(seed).generate_state(3)
-    n_held_out = max(n_identities // _HELD_OUT_SHARE, 1)
-    sizes = (n_identities, n_held_out, n_held_out)
-    return _Split(*(simulate(int(part_seed), size) for part_seed, size in zip(seeds, sizes, strict=True)))
+    seeds = np.random.SeedSequence(recipe.seed).generate_state(3)
+    n_held_out = max(recipe.n_identities // _HELD_OUT_SHARE, 1)
+    sizes = (recipe.n_identities, n_held_out, n_held_out)
+    return _Split(
+        *(simulate(int(part_seed), size, backend=recipe.backend) for part_seed, size in zip(seeds, sizes, strict=True))
+    )
 
 
-def _train_network(split: _Split, seed: int, epochs: int, on_progress: Callable[[EpochReport], None]) -> DeepfakeNet:
+def _train_network(recipe: Recipe, split: _Split, on_progress: Callable[[EpochReport], None]) -> DeepfakeNet:
     """Minimise the cross-entropy with AdamW on a one-cycle schedule."""
     features, labels = torch.from_numpy(split.train.features), torch.from_numpy(split.train.labels)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        network = DeepfakeNet()
-        network.inputs.fit(features[labels == 0], *_reference())
+        torch.manual_seed(recipe.seed)
+        network = DeepfakeNet(recipe.backend)
+        network.inputs.fit(features[labels == 0], *reference_tensors())
         optimizer = torch.optim.AdamW(network.parameters(), _LEARNING_RATE, weight_decay=_WEIGHT_DECAY)
-        steps = epochs * len(_batches(len(labels)))
+        steps = recipe.epochs * len(_batches(len(labels)))
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _LEARNING_RATE, total_steps=steps)
-        for epoch in range(1, epochs + 1):
+        for epoch in range(1, recipe.epochs + 1):
             loss = _train_epoch(network, features, labels, optimizer, schedule)
             validation_auc = auc(split.validation.labels, compute_logits(network, split.validation.features))
-            on_progress(EpochReport(epoch, epochs, loss, validation_auc))
+            on_progress(EpochReport(epoch, recipe.epochs, loss, validation_auc))
     return network
 
 
@@ -139,10 +160,3 @@ def _batches(n_rows: int) -> list[Tensor]:
     order = torch.randperm(n_rows)
     bounds = [*range(0, max(n_rows - _BATCH_ROWS // 2, 1), _BATCH_ROWS), n_rows]
     return [order[start:end] for start, end in itertools.pairwise(bounds)]
-
-
-def _reference() -> tuple[Tensor, Tensor]:
-    """The reference shape ``(3, 68)`` and its modes ``(34, 204)``, laid out as ``FaceInputs.fit`` takes them."""
-    shape = torch.tensor(REFERENCE_SHAPE.T.copy(), dtype=torch.float32)
-    modes = torch.tensor(SHAPE_MODES.transpose(0, 2, 1).reshape(len(SHAPE_MODES), -1).copy(), dtype=torch.float32)
-    return shape, modes

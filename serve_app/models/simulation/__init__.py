@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from serve_app.models.simulation.anatomy import sample_heads
+from serve_app.models.simulation.extractors import EXTRACTORS, SimulatedExtractor
 from serve_app.models.simulation.fakes import FakeFamily, Pairs, forge
-from serve_app.models.simulation.measurement import measure
-from serve_app.models.simulation.scene import detect, render, sample_views
+from serve_app.models.simulation.scene import render, sample_views
+from serve_app.settings import Backend
 
 __all__ = ["FakeFamily", "SimulatedRows", "simulate"]
 
@@ -39,14 +39,23 @@ class SimulatedRows:
 
 
 def simulate(
-    seed: int, n_identities: int, *, n_frames: int = 2, families: Sequence[FakeFamily] = tuple(FakeFamily)
+    seed: int,
+    n_identities: int,
+    *,
+    backend: Backend = "facemesh",
+    n_frames: int = 2,
+    families: Sequence[FakeFamily] = tuple(FakeFamily),
 ) -> SimulatedRows:
     """Simulate ``n_frames`` real rows of each identity, and one fake of each of them; the same seed, the same rows."""
     starts = range(0, n_identities, _CHUNK)
     seeds = np.random.SeedSequence(seed).spawn(len(starts))
     chunks = [
         _simulate_chunk(
-            np.random.default_rng(child), range(start, min(start + _CHUNK, n_identities)), n_frames, families
+            np.random.default_rng(child),
+            EXTRACTORS[backend],
+            range(start, min(start + _CHUNK, n_identities)),
+            n_frames,
+            families,
         )
         for child, start in zip(seeds, starts, strict=True)
     ]
@@ -56,19 +65,23 @@ def simulate(
 
 
 def _simulate_chunk(
-    rng: np.random.Generator, identities: range, n_frames: int, families: Sequence[FakeFamily]
+    rng: np.random.Generator,
+    extractor: SimulatedExtractor,
+    identities: range,
+    n_frames: int,
+    families: Sequence[FakeFamily],
 ) -> SimulatedRows:
     n = len(identities) * n_frames
-    heads, donors = (sample_heads(rng, len(identities), n_frames) for _ in range(2))
+    heads, donors = (extractor.sample_heads(rng, len(identities), n_frames) for _ in range(2))
     views = sample_views(rng, n)
     pairs = Pairs(heads, donors, views)
-    real = measure(detect(rng, render(heads, views)), views.size)
+    real = extractor.extract(rng, render(heads, views), views.size)
     fakes = np.empty_like(real)
     drawn = rng.integers(len(families), size=n)
-    for index, family in enumerate(families):
+    for index in np.unique(drawn):
         rows = np.flatnonzero(drawn == index)
         chosen = pairs.take(rows)
-        fakes[rows] = measure(detect(rng, forge(rng, family, chosen)), chosen.views.size)
+        fakes[rows] = extractor.extract(rng, forge(rng, families[index], chosen), chosen.views.size)
     return SimulatedRows(
         features=np.concatenate([real, fakes]),
         labels=np.repeat(np.array([0.0, 1.0], np.float32), n),

@@ -35,7 +35,10 @@ _MIRRORED = np.array(MIRRORED_POINTS[:N_LANDMARKS])
 _IRIS_RADIUS_MM = 5.85  # 11.7 mm across, the least variable length of a face
 _LOWER_JAW = np.arange(4, 13)
 _LOWER_LIP = np.array([55, 56, 57, 58, 59, 65, 66, 67])
+_UPPER_LIP = np.array([49, 50, 51, 52, 53, 61, 62, 63])
 _MOUTH_CORNERS = np.array([48, 54, 60, 64])
+
+_LOWER_FACE_MM = np.array([2.0, 3.0, 3.0, 4.0])  # upper lip's and chin's height, mouth's and jaw's width
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,14 @@ def sample_heads(rng: np.random.Generator, n_identities: int, n_frames: int) -> 
     return Heads(neutral, _sample_movements(rng, n), _sample_gazes(rng, n), iris_radius, eyeballs)
 
 
+def sample_varied_heads(rng: np.random.Generator, n_identities: int, n_frames: int) -> Heads:
+    """Sample heads that differ more about mouth and jaw, as adults do, and that laugh now and then."""
+    heads = sample_heads(rng, n_identities, n_frames)
+    lower_faces = np.repeat(_sample_lower_faces(rng, n_identities), n_frames, axis=0)
+    laughs = _sample_laughs(rng, len(heads))
+    return replace(heads, neutral=heads.neutral + lower_faces, movement=heads.movement + laughs)
+
+
 def smooth_field(rng: np.random.Generator, n: int, *, length_mm: float, size_mm: float) -> Array:
     """Sample ``(n, 68, 3)`` mm of Gaussian displacement, alike for points nearer than ``length_mm``."""
     noise = rng.normal(size=(n, N_LANDMARKS, 3))
@@ -86,6 +97,17 @@ def _sample_movements(rng: np.random.Generator, n: int) -> Array:
     amounts = rng.normal(0.2, 0.5, (n, len(moves))) * (rng.random((n, len(moves))) < 0.7)
     displaced = np.einsum("nm,mpc->npc", np.clip(amounts, -0.4, 1.3), moves)
     return np.asarray(displaced + smooth_field(rng, n, length_mm=15.0, size_mm=0.4))
+
+
+def _sample_laughs(rng: np.random.Generator, n: int) -> Array:
+    """Sample displacements ``(n, 68, 3)`` mm: on a third of the faces a smile, most of them with the mouth open."""
+    open_mouth, smile = _facial_movements()[:2]
+    bare_teeth = np.zeros_like(smile)
+    bare_teeth[_UPPER_LIP] = (0.0, -3.0, 1.0)
+    strength = rng.uniform(0.3, 1.5, n) * (rng.random(n) < 1 / 3)
+    teeth, opening = rng.uniform(0.0, 1.2, n), rng.uniform(-0.1, 0.6, n)
+    amounts = strength[:, None] * np.stack([np.ones(n), teeth, opening], axis=1)
+    return np.asarray(np.einsum("nm,mpc->npc", amounts, np.stack([smile, bare_teeth, open_mouth])))
 
 
 def _sample_gazes(rng: np.random.Generator, n: int) -> Array:
@@ -113,6 +135,18 @@ def _sample_identities(rng: np.random.Generator, n: int) -> Array:
     lopsided = smooth_field(rng, n, length_mm=35.0, size_mm=0.2)
     own = rng.normal(0.0, 0.15, (n, N_LANDMARKS, 3))
     return np.asarray(REFERENCE_SHAPE * stretch + symmetric + lopsided + own)
+
+
+def _sample_lower_faces(rng: np.random.Generator, n: int) -> Array:
+    """Sample what adults' lower faces differ by beyond smooth fields: heights and widths of mouth and jaw, in mm."""
+    lip, chin, mouth_width, jaw_width = rng.normal(0.0, _LOWER_FACE_MM, (n, 4)).T[..., None]
+    across, down = REFERENCE_SHAPE[:, 0], np.sin(np.linspace(0.0, np.pi, 17))
+    shift = np.zeros((n, N_LANDMARKS, 3))
+    shift[:, MOUTH, 0] += mouth_width / 2.0 * across[MOUTH] / across[MOUTH].max()
+    shift[:, MOUTH, 1] += lip
+    shift[:, JAW, 0] += jaw_width / 2.0 * across[JAW] / across[JAW].max()
+    shift[:, JAW, 1] += chin * down
+    return shift
 
 
 def _sample_eyeballs(rng: np.random.Generator, n: int) -> Array:

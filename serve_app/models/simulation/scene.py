@@ -15,17 +15,8 @@ PICTURE_SIZES = ((640, 480), (480, 640), (1280, 720), (720, 1280), (1920, 1080),
 _FACE_HEIGHT_MM = 150.0
 _GUESSED_FOCAL = np.array([500.0 / 640.0, 500.0 / 480.0]) / 2.0  # of width and height, as OpenFace guesses it
 
-# What a network adds to the truth, in mm on the face. Sized so that what the face-mesh extractor shows on a few real
-# photographs (residuals of the fit, gaze of one eye against the other, lids) lies well within what is simulated.
-_SMOOTH_NOISE_MM = 0.35
-_POINT_NOISE_MM = 0.12
-_JAW_NOISE_MM = 0.5
-_MOUTH_NOISE_MM = 0.4
-_LID_NOISE_MM = 0.2
-_IRIS_NOISE_MM = 0.6
 _DEPTH_NOISE_MM = 2.0
 _DEPTH_TILT = np.array([0.04, 0.1])  # mm/mm of depth along x and y: a misjudged turn, and more so a misjudged nod
-_CORNER_SHIFT_MM = np.array([2.8, -2.8])  # the iris network sees the outer corners nearer to the eye than the mesh does
 
 _PUPIL_PER_IRIS = 0.44  # the extractor derives the pupil; no network sees it
 _IRIS_TURNS = np.deg2rad(np.arange(180, 540, 45))  # clockwise on the screen from image-left
@@ -69,6 +60,27 @@ class Faces:
 
 
 @dataclass(frozen=True)
+class LandmarkNoise:
+    """What a landmark network adds to the truth, as standard deviations in mm on the face.
+
+    ``spread`` is of the logarithm of how much worse one picture is than another. The network that sees the eyes
+    finds the outer corners ``outer_corner_mm`` nearer to the eye than the one that sees the face, and irises
+    ``iris_zoom`` times their size; four points of each stray by ``iris_shape`` times as much as it does as a whole.
+    """
+
+    spread: float
+    smooth_mm: float
+    point_mm: float
+    jaw_mm: float
+    mouth_mm: float
+    lid_mm: float
+    iris_mm: float
+    iris_shape: float
+    iris_zoom: float
+    outer_corner_mm: float
+
+
+@dataclass(frozen=True)
 class Detections:
     """What a landmark network reports of ``n`` faces, in px: ``landmarks`` ``(n, 68, 3)``, ``eyes`` ``(n, 56, 2)``."""
 
@@ -103,28 +115,32 @@ def render(heads: Heads, views: Views) -> Faces:
     return Faces(np.dstack([_project(landmarks, views), relief]), irises.reshape(-1, 2, 4, 2), views.scale)
 
 
-def detect(rng: np.random.Generator, faces: Faces) -> Detections:
+def detect(rng: np.random.Generator, faces: Faces, noise: LandmarkNoise) -> Detections:
     """Report faces with a landmark network's errors, which are worse on some pictures than on others."""
     n = len(faces.landmarks)
-    px = faces.scale[:, None, None] * np.exp(rng.normal(0.0, 0.35, (n, 1, 1)))  # px of error per mm of it
-    landmarks = faces.landmarks + px * _landmark_errors(rng, n)
-    landmarks[:, OUTER_CORNERS, 0] += faces.scale[:, None] * _CORNER_SHIFT_MM
+    px = faces.scale[:, None, None] * np.exp(rng.normal(0.0, noise.spread, (n, 1, 1)))  # px of error per mm of it
+    landmarks = faces.landmarks + px * _landmark_errors(rng, n, noise)
+    landmarks[:, OUTER_CORNERS, 0] += faces.scale[:, None] * noise.outer_corner_mm * np.array([1.0, -1.0])
     landmarks[..., 2] *= rng.normal(1.0, 0.07, (n, 1))  # one picture says little about absolute relief
     eyes = []
     for eye in (0, 1):
-        lids = _LIDS_OF_LANDMARKS[eye] @ landmarks[:, EYES[eye], :2] + px * _LID_NOISE_MM * rng.normal(size=(n, 12, 2))
-        shift, shape = rng.normal(size=(n, 1, 2)), 0.3 * rng.normal(size=(n, 4, 2))
-        iris = faces.irises[:, eye] + px * _IRIS_NOISE_MM * (shift + shape)
-        eyes += [_ring(iris, _IRIS_TURNS, 1.0), lids, _ring(iris, _PUPIL_TURNS, _PUPIL_PER_IRIS)]
+        lids = _LIDS_OF_LANDMARKS[eye] @ landmarks[:, EYES[eye], :2] + px * noise.lid_mm * rng.normal(size=(n, 12, 2))
+        shift, shape = rng.normal(size=(n, 1, 2)), noise.iris_shape * rng.normal(size=(n, 4, 2))
+        iris = faces.irises[:, eye] + px * noise.iris_mm * (shift + shape)
+        eyes += [
+            _ring(iris, _IRIS_TURNS, noise.iris_zoom),
+            lids,
+            _ring(iris, _PUPIL_TURNS, noise.iris_zoom * _PUPIL_PER_IRIS),
+        ]
     return Detections(landmarks, np.concatenate(eyes, axis=1))
 
 
-def _landmark_errors(rng: np.random.Generator, n: int) -> Array:
+def _landmark_errors(rng: np.random.Generator, n: int, noise: LandmarkNoise) -> Array:
     """Errors ``(n, 68, 3)`` mm: mostly smooth over the face, worst on the jaw and in depth."""
-    errors = smooth_field(rng, n, length_mm=30.0, size_mm=_SMOOTH_NOISE_MM)
-    errors += rng.normal(0.0, _POINT_NOISE_MM, errors.shape)
-    errors[:, JAW] += smooth_field(rng, n, length_mm=20.0, size_mm=_JAW_NOISE_MM)[:, JAW]
-    errors[:, MOUTH] += smooth_field(rng, n, length_mm=15.0, size_mm=_MOUTH_NOISE_MM)[:, MOUTH]
+    errors = smooth_field(rng, n, length_mm=30.0, size_mm=noise.smooth_mm)
+    errors += rng.normal(0.0, noise.point_mm, errors.shape)
+    errors[:, JAW] += smooth_field(rng, n, length_mm=20.0, size_mm=noise.jaw_mm)[:, JAW]
+    errors[:, MOUTH] += smooth_field(rng, n, length_mm=15.0, size_mm=noise.mouth_mm)[:, MOUTH]
     errors[..., 2] += smooth_field(rng, n, length_mm=50.0, size_mm=_DEPTH_NOISE_MM)[..., 2]
     errors[..., 2] += (rng.normal(0.0, _DEPTH_TILT, (n, 1, 2)) * REFERENCE_SHAPE[:, :2]).sum(axis=-1)
     return errors

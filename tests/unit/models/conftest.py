@@ -6,9 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 
+from serve_app.features.table import read_face
 from serve_app.models.detector import Detector
 from serve_app.models.registry import ModelRegistry
 from serve_app.models.simulation import SimulatedRows, simulate
@@ -37,11 +40,35 @@ def edit_manifest(model_folder: Path) -> EditManifest:
     return edit
 
 
+def load_shipped(version: int) -> Detector:
+    registry = ModelRegistry(PRETRAINED_DIR)
+    return Detector.load(registry, registry.load_manifest(DEFAULT_MODEL, version), torch.device("cpu"))
+
+
 @pytest.fixture(scope="session")
 def detector() -> Detector:
-    return Detector.load(ModelRegistry(PRETRAINED_DIR), DEFAULT_MODEL, torch.device("cpu"))
+    """The shipped model for the face mesh."""
+    return load_shipped(1)
+
+
+@pytest.fixture(scope="session")
+def openface_detector() -> Detector:
+    """The shipped model for OpenFace."""
+    return load_shipped(2)
 
 
 @pytest.fixture(scope="session")
 def fresh_rows() -> SimulatedRows:
     return simulate(FRESH_SEED, 300)
+
+
+@pytest.fixture(scope="session")
+def fresh_openface_rows() -> SimulatedRows:
+    return simulate(FRESH_SEED, 300, backend="openface")
+
+
+@pytest.fixture(scope="session")
+def golden_rows(golden: Path) -> npt.NDArray[np.float32]:
+    """What the real OpenFace wrote of 30 frames: ``(30, 674) float32``."""
+    csvs = [path.read_bytes() for path in sorted((golden / "image_sequence" / "csv").iterdir())]
+    return np.stack([read_face(csv, min_confidence=0.7).features for csv in csvs])

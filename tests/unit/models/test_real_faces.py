@@ -1,9 +1,10 @@
-"""The shipped model on real frames through the real extractor: it must not accuse them."""
+"""The shipped models on real frames through the real extractors: they must not accuse them."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from serve_app.demo import talking_head_frames
 from serve_app.extractors.facemesh.extractor import FaceMeshExtractor
@@ -27,3 +28,10 @@ def test_real_frames_score_as_real(detector: Detector, extractor: FaceMeshExtrac
 def test_the_demo_portrait_scores_as_real(detector: Detector, extractor: FaceMeshExtractor, portrait: bytes) -> None:
     """It is the first answer that a newcomer sees."""
     assert_real(detector, extractor, talking_head_frames(portrait, n_frames=10))
+
+
+def test_real_openface_rows_score_as_real(openface_detector: Detector, golden_rows: npt.NDArray[np.float32]) -> None:
+    """Of this one person; the card says who fails."""
+    scores = openface_detector.scores(golden_rows)
+    assert scores.mean() < 0.15
+    assert scores.max() < 0.5

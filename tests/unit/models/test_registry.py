@@ -14,18 +14,17 @@ from serve_app.settings import DEFAULT_MODEL, PRETRAINED_DIR
 from tests.unit.models.conftest import EditManifest
 
 
-def test_the_newest_version_is_the_largest_number(
-    models_dir: Path, model_folder: Path, edit_manifest: EditManifest
-) -> None:
+def test_versions_are_in_the_order_of_their_numbers(models_dir: Path, model_folder: Path) -> None:
     """10 is newer than 9; folders that are no version do not count."""
     for name in ("9", "10", "latest", "011"):
         shutil.copytree(model_folder, model_folder.parent / name)
-    manifest = model_folder.parent / "10" / "manifest.json"
-    manifest.write_text(manifest.read_text().replace('"version": 1,', '"version": 10,'))
-    registry = ModelRegistry(models_dir)
-    assert registry.versions(DEFAULT_MODEL) == [1, 9, 10]
-    assert registry.load_manifest(DEFAULT_MODEL).version == 10
-    assert registry.load_manifest(DEFAULT_MODEL, 1).version == 1
+    assert ModelRegistry(models_dir).versions(DEFAULT_MODEL) == [1, 2, 9, 10]
+
+
+def test_all_manifests_are_read_by_name_and_version(models_dir: Path) -> None:
+    """The shipped two, one for each backend."""
+    manifests = ModelRegistry(models_dir).manifests()
+    assert [(manifest.version, manifest.backend) for manifest in manifests] == [(1, "facemesh"), (2, "openface")]
 
 
 def test_only_folders_with_a_version_are_models(models_dir: Path) -> None:
@@ -45,12 +44,12 @@ def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
 def test_a_name_cannot_leave_the_folder(models_dir: Path, name: str) -> None:
     """What is not a plain name of a model here does not exist."""
     with pytest.raises(ArtifactInvalid, match="there is no model"):
-        ModelRegistry(models_dir).load_manifest(name)
+        ModelRegistry(models_dir).load_manifest(name, 1)
 
 
 def test_an_absent_version_is_refused(models_dir: Path) -> None:
     """The message lists those that exist."""
-    with pytest.raises(ArtifactInvalid, match=r"no version 7; it has \[1\]"):
+    with pytest.raises(ArtifactInvalid, match=r"no version 7; it has \[1, 2\]"):
         ModelRegistry(models_dir).load_manifest(DEFAULT_MODEL, 7)
 
 
@@ -74,7 +73,7 @@ def test_a_manifest_that_does_not_hold_is_refused(
     """The message names the model and the field."""
     edit_manifest(**changes)
     with pytest.raises(ArtifactInvalid, match=f"^model mobilenetv2_celebv2/1: .*{message}"):
-        ModelRegistry(models_dir).load_manifest(DEFAULT_MODEL)
+        ModelRegistry(models_dir).load_manifest(DEFAULT_MODEL, 1)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"name": "mobilenetv2_celebv2"}'])
@@ -82,7 +81,7 @@ def test_a_manifest_that_is_not_one_is_refused(models_dir: Path, model_folder: P
     """Broken JSON, or JSON of something else."""
     (model_folder / "manifest.json").write_text(text)
     with pytest.raises(ArtifactInvalid, match=r"manifest\.json is not valid"):
-        ModelRegistry(models_dir).load_manifest(DEFAULT_MODEL)
+        ModelRegistry(models_dir).load_manifest(DEFAULT_MODEL, 1)
 
 
 @pytest.mark.parametrize("names", [FEATURE_COLUMNS[1::-1] + FEATURE_COLUMNS[2:], FEATURE_COLUMNS[:-1]])
@@ -90,17 +89,17 @@ def test_other_features_are_refused(models_dir: Path, edit_manifest: EditManifes
     """Two swapped columns are enough."""
     edit_manifest(features=feature_list(names).model_dump())
     with pytest.raises(ArtifactInvalid, match="trained on other features"):
-        ModelRegistry(models_dir).load_manifest(DEFAULT_MODEL)
+        ModelRegistry(models_dir).load_manifest(DEFAULT_MODEL, 1)
 
 
 @pytest.mark.parametrize("name", ["weights.safetensors", "card.md", "manifest.json"])
 def test_a_missing_file_is_refused(models_dir: Path, model_folder: Path, name: str) -> None:
     """Whichever of the three it is."""
-    manifest = ModelRegistry(models_dir).load_manifest(DEFAULT_MODEL)
+    manifest = ModelRegistry(models_dir).load_manifest(DEFAULT_MODEL, 1)
     (model_folder / name).unlink()
     registry = ModelRegistry(models_dir)
     with pytest.raises(ArtifactInvalid, match=f"{name} cannot be read"):
-        registry.load_card(manifest), registry.load_weights(manifest), registry.load_manifest(DEFAULT_MODEL)
+        registry.load_card(manifest), registry.load_weights(manifest), registry.load_manifest(DEFAULT_MODEL, 1)
 
 
 def test_weights_with_another_hash_are_refused(models_dir: Path, model_folder: Path) -> None:
@@ -111,7 +110,7 @@ def test_weights_with_another_hash_are_refused(models_dir: Path, model_folder: P
     path.write_bytes(weights)
     registry = ModelRegistry(models_dir)
     with pytest.raises(ArtifactInvalid, match="SHA-256 differs"):
-        registry.load_weights(registry.load_manifest(DEFAULT_MODEL))
+        registry.load_weights(registry.load_manifest(DEFAULT_MODEL, 1))
 
 
 def test_pickled_weights_are_not_read(models_dir: Path, model_folder: Path, edit_manifest: EditManifest) -> None:
@@ -122,12 +121,14 @@ def test_pickled_weights_are_not_read(models_dir: Path, model_folder: Path, edit
     edit_manifest(weights_sha256=hashlib.sha256(pickled).hexdigest())
     registry = ModelRegistry(models_dir)
     with pytest.raises(ArtifactInvalid, match=r"weights\.safetensors cannot be read"):
-        registry.load_weights(registry.load_manifest(DEFAULT_MODEL))
+        registry.load_weights(registry.load_manifest(DEFAULT_MODEL, 1))
 
 
-def test_the_shipped_card_says_first_what_the_model_is_not() -> None:
-    """Nobody should have to scroll for it."""
+@pytest.mark.parametrize(("version", "backend"), [(1, "facemesh"), (2, "openface")])
+def test_a_shipped_card_says_first_what_the_model_is_not(version: int, backend: str) -> None:
+    """Nobody should have to scroll for it; and then whose features it takes."""
     registry = ModelRegistry(PRETRAINED_DIR)
-    first = registry.load_card(registry.load_manifest(DEFAULT_MODEL)).split("\n\n")[1]
+    _, first, *rest = registry.load_card(registry.load_manifest(DEFAULT_MODEL, version)).split("\n\n")
     assert "never seen a real deepfake" in first
     assert "must not be the only ground" in first.replace("\n", " ")
+    assert f"`{backend}` extractor" in rest[0]

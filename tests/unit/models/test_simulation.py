@@ -1,16 +1,25 @@
 """Simulated rows: the same for the same seed, and consistent as an extractor's rows are."""
 
+from typing import get_args
+
 import numpy as np
+import numpy.typing as npt
 import pytest
+import torch
 
 from serve_app.extractors.facemesh.fit import fit_face
 from serve_app.features.geometry import Camera, rotation_from_euler
 from serve_app.features.schema import COLUMN_DECIMALS, FEATURE_COLUMNS, FEATURE_SLICES
 from serve_app.features.shape import shape_from_params
+from serve_app.models.network import DeepfakeNet
 from serve_app.models.simulation import FakeFamily, SimulatedRows, simulate
-from serve_app.models.simulation.anatomy import sample_heads
+from serve_app.models.simulation.anatomy import INNER, JAW, MOUTH, Heads, sample_heads, sample_varied_heads
+from serve_app.models.simulation.extractors import EXTRACTORS
+from serve_app.models.simulation.fits import fit_reference, fit_stand_in
 from serve_app.models.simulation.measurement import measure
 from serve_app.models.simulation.scene import detect, render, sample_views
+from serve_app.models.training import reference_tensors
+from serve_app.settings import Backend
 
 DECIMALS = np.array(COLUMN_DECIMALS[5:])
 
@@ -44,10 +53,11 @@ def test_gaze_is_a_unit_vector(fresh_rows: SimulatedRows) -> None:
     np.testing.assert_allclose(np.linalg.norm(gaze, axis=1), 1.0, atol=1e-5)
 
 
+@pytest.mark.parametrize("backend", get_args(Backend))
 @pytest.mark.parametrize("family", FakeFamily)
-def test_3d_points_project_onto_the_2d_points(family: FakeFamily) -> None:
+def test_3d_points_project_onto_the_2d_points(family: FakeFamily, backend: Backend) -> None:
     """Of fakes too: x is linear in X / Z, exactly but for the rounding."""
-    features = simulate(3, 40, families=[family]).features.astype(np.float64)
+    features = simulate(3, 40, backend=backend, families=[family]).features.astype(np.float64)
     x = features[:, FEATURE_SLICES["landmarks_2d"]][:, :68]
     X, _, Z = np.split(features[:, FEATURE_SLICES["landmarks_3d"]], 3, axis=1)
     for row in range(len(x)):
@@ -68,10 +78,48 @@ def test_measuring_many_faces_is_what_the_extractor_does_with_one() -> None:
     """Feature by feature, but for the rounding; this holds the two copies of the arithmetic together."""
     rng = np.random.default_rng(5)
     heads, views = sample_heads(rng, 10, 2), sample_views(rng, 20)
-    faces = detect(rng, render(heads, views))
-    measured = measure(faces, views.size)
+    facemesh = EXTRACTORS["facemesh"]
+    faces = detect(rng, render(heads, views), facemesh.noise)
+    measured = measure(fit_reference(faces.landmarks, rng), faces.eyes, views.size, facemesh.eyeball_offset)
     for row in range(20):
         width, height = views.size[row].astype(int)
         columns = fit_face(faces.landmarks[row], faces.eyes[row], Camera.of_image(width, height)).columns()
         extracted = np.array([columns[name] for name in FEATURE_COLUMNS])
         assert (np.abs(measured[row] - extracted) <= 0.5001 * 10.0**-DECIMALS + 2e-4).all()
+
+
+def test_the_stand_in_follows_the_landmarks_it_is_fitted_to() -> None:
+    """To a millimetre or two on the face, as OpenFace does, though another mean face is fitted to each."""
+    rng = np.random.default_rng(6)
+    faces = render(sample_heads(rng, 100, 1), sample_views(rng, 100))
+    fit = fit_stand_in(faces.landmarks, rng)
+    miss = np.linalg.norm(fit.landmarks - faces.landmarks[..., :2], axis=-1) / fit.scale[:, None]
+    assert np.median(miss) < 1.0
+    assert np.quantile(miss, 0.95) < 3.0
+
+
+def test_varied_heads_differ_more_about_mouth_and_jaw_alone() -> None:
+    """Brows, eyes and nose vary as in plain heads; the lower face by a tenth more at least."""
+
+    def spread(heads: Heads) -> npt.NDArray[np.float64]:
+        return np.asarray(heads.landmarks.std(axis=0)[:, :2].mean(axis=1))
+
+    plain, varied = (spread(sample(np.random.default_rng(7), 500, 1)) for sample in (sample_heads, sample_varied_heads))
+    upper = np.setdiff1d(INNER, MOUTH)
+    np.testing.assert_array_equal(varied[upper], plain[upper])
+    assert varied[MOUTH].mean() > 1.1 * plain[MOUTH].mean()
+    assert varied[JAW].mean() > 1.1 * plain[JAW].mean()
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_simulated_openface_rows_surround_real_ones(seed: int, golden_rows: npt.NDArray[np.float32]) -> None:
+    """In the network's standardised inputs, real rows are no farther out than nine in ten simulated ones."""
+    network = DeepfakeNet("openface")
+    simulated = simulate(seed, 200, backend="openface")
+    reals = torch.from_numpy(simulated.features[simulated.labels == 0])
+    network.inputs.fit(reals, *reference_tensors())
+    far, near = (
+        torch.cat([points.flatten(1), measures], dim=1).square().mean(dim=1).sqrt()
+        for points, measures in (network.inputs(torch.from_numpy(golden_rows)), network.inputs(reals))
+    )
+    assert far.median() < near.quantile(0.9)

@@ -10,11 +10,12 @@ from serve_app.models.artifact import write_artifact
 from serve_app.models.detector import Detector
 from serve_app.models.registry import Manifest, ModelRegistry
 from serve_app.models.simulation import SimulatedRows
-from serve_app.models.training import EpochReport, train_default
+from serve_app.models.training import EpochReport, Recipe, train_default
 
 
 def train(output_dir: Path, reports: list[EpochReport], seed: int = 5) -> Manifest:
-    return train_default(output_dir, seed=seed, n_identities=60, epochs=2, on_progress=reports.append)
+    recipe = Recipe("facemesh", seed, n_identities=60, epochs=2)
+    return train_default(output_dir, recipe, on_progress=reports.append)
 
 
 @pytest.fixture(scope="module")
@@ -28,8 +29,9 @@ def test_a_trained_model_loads_and_scores(
 ) -> None:
     """What was written is what the registry accepts."""
     folder, manifest, _ = trained
-    detector = Detector.load(ModelRegistry(folder), manifest.name, torch.device("cpu"))
-    assert detector.manifest == manifest
+    registry = ModelRegistry(folder)
+    assert registry.load_manifest(manifest.name, 1) == manifest
+    detector = Detector.load(registry, manifest, torch.device("cpu"))
     assert np.ptp(detector.scores(fresh_rows.features[:50])) > 0.0
 
 
@@ -60,6 +62,16 @@ def test_a_version_is_never_overwritten(trained: tuple[Path, Manifest, list[Epoc
     versions = folder / manifest.name
     assert all(path.name.isdigit() for path in versions.iterdir())
     assert ModelRegistry(folder).load_weights(manifest) != b"other"
+
+
+def test_a_model_for_openface_says_so(tmp_path: Path) -> None:
+    """In its manifest, and in its card, which says what of OpenFace it does not read."""
+    recipe = Recipe("openface", seed=5, n_identities=20, epochs=1)
+    manifest = train_default(tmp_path, recipe, on_progress=lambda report: None)
+    card = ModelRegistry(tmp_path).load_card(manifest)
+    assert manifest.backend == "openface"
+    assert "`openface` extractor" in card
+    assert "`p_0` to `p_33`" in card
 
 
 def test_the_card_shows_every_metric(trained: tuple[Path, Manifest, list[EpochReport]]) -> None:
