@@ -47,6 +47,7 @@ train: setup  ## Train the default detector again, into build/models
 bench: setup  ## Print what the README's numbers come from
 	$(BIN)/python benchmarks/facemesh_speed.py
 	$(BIN)/python benchmarks/throughput.py
+	$(if $(and $(OPENFACE_BINARY),$(FRAMES)),$(BIN)/python benchmarks/openface_speed.py "$(FRAMES)")
 
 clean:  ## Remove the environment and what was built; downloads stay in the cache
 	rm -rf $(VENV) build .mypy_cache .pytest_cache .ruff_cache .coverage

@@ -1,4 +1,4 @@
-"""The command line: ``deepfake-serve run | predict | demo | train | fetch-weights``."""
+"""The command line: ``deepfake-serve run | predict | demo | doctor | train | fetch-weights``."""
 
 import argparse
 import json
@@ -6,10 +6,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import get_args
 
 import requests
 from rich.console import Console
+from rich.markup import escape
 
 from serve_app import __version__, launcher
 from serve_app.client import Answer, BatchDeepfakeClient, ServiceRefused
@@ -18,11 +21,12 @@ from serve_app.demo import fetch_portrait, talking_head_frames
 from serve_app.errors import ServiceError
 from serve_app.extractors.facemesh.weights import fetch_weights
 from serve_app.frames import ACCEPTED_EXTENSIONS
-from serve_app.settings import DEFAULT_MODEL, MAX_FRAMES, ExtractorSettings, LaunchSettings, cache_dir
+from serve_app.settings import DEFAULT_MODEL, MAX_FRAMES, Backend, ExtractorSettings, LaunchSettings, cache_dir
 
 _SERVICE_URL = "http://127.0.0.1:8001"
 _START_TIMEOUT_S = 240.0
 _EXIT_FAILED = 1
+_FINDING_STYLES = {"ok": "green", "absent": "yellow", "broken": "bold red"}
 
 _out = Console()
 _err = Console(stderr=True)
@@ -67,8 +71,14 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--since", type=float, default=None, help="Unix time from which the first answer is timed")
     demo.set_defaults(command=_demo)
 
+    doctor = commands.add_parser("doctor", help="say what this installation has and lacks, and what to do about it")
+    doctor.add_argument("--config", type=Path, default=Path("configs/dev.yaml"))
+    doctor.add_argument("--json", action="store_true", help="print each finding as one line of JSON")
+    doctor.set_defaults(command=_doctor)
+
     train = commands.add_parser("train", help="train the default model on simulated faces")
     train.add_argument("output_dir", type=Path, help="a models folder: the model becomes its newest version")
+    train.add_argument("--backend", choices=get_args(Backend), default="facemesh", help="whose features it will take")
     train.add_argument("--seed", type=int, default=1)
     train.add_argument("--identities", type=int, default=10_000, help="simulated people to train on (default: 10000)")
     train.add_argument("--epochs", type=int, default=8, help="passes over them (default: 8)")
@@ -155,8 +165,24 @@ def _write_portrait_frames(folder: Path) -> Path:
     return folder
 
 
+def _doctor(args: argparse.Namespace) -> int:
+    from serve_app.doctor import examine  # noqa: PLC0415 - torch takes seconds to import
+
+    n_broken = 0
+    for finding in examine(launcher.read_args(args.config)):
+        n_broken += finding.status == "broken"
+        if args.json:
+            sys.stdout.write(json.dumps(asdict(finding)) + "\n")
+        else:
+            status = f"[{_FINDING_STYLES[finding.status]}]{finding.status:>6}[/]"
+            _out.print(f"{status}  {finding.name:<10}  {escape(finding.detail)}", highlight=False, soft_wrap=True)
+            if finding.remedy:
+                _out.print(f"{'':>20}{escape(finding.remedy)}", highlight=False, soft_wrap=True)
+    return _EXIT_FAILED if n_broken else 0
+
+
 def _train(args: argparse.Namespace) -> int:
-    from serve_app.models.training import EpochReport, train_default  # noqa: PLC0415 - torch takes seconds to import
+    from serve_app.models.training import EpochReport, Recipe, train_default  # noqa: PLC0415 - torch takes seconds to import
 
     def show(report: EpochReport) -> None:
         _err.print(
@@ -165,10 +191,9 @@ def _train(args: argparse.Namespace) -> int:
             highlight=False,
         )
 
-    manifest = train_default(
-        args.output_dir, seed=args.seed, n_identities=args.identities, epochs=args.epochs, on_progress=show
-    )
-    _out.print_json(manifest.model_dump_json(include={"name", "version", "metrics"}))
+    recipe = Recipe(args.backend, args.seed, args.identities, args.epochs)
+    manifest = train_default(args.output_dir, recipe, on_progress=show)
+    _out.print_json(manifest.model_dump_json(include={"name", "version", "backend", "metrics"}))
     return 0
 
 

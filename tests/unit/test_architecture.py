@@ -31,6 +31,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "serve_app.http": (*PIPELINE, "serve_app.http", "serve_app"),
     "serve_app.client": ("serve_app.settings", "serve_app.http.contract"),
     "serve_app.launcher": ("serve_app.errors", "serve_app.settings"),
+    "serve_app.doctor": (*CORE, "serve_app.extractors", "serve_app.models"),
     "serve_app.console": ("serve_app.client",),
     "serve_app.cli": ("serve_app",),
     "serve_app.app": ("deployments", "serve_app.settings"),
@@ -48,7 +49,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "requests": ("serve_app.client", "serve_app.launcher", "serve_app.cli"),
     "rich": ("serve_app.console", "serve_app.cli"),
     "yaml": ("serve_app.launcher",),
-    "subprocess": ("serve_app.wheels", "serve_app.launcher"),
+    "subprocess": ("serve_app.wheels", "serve_app.launcher", "serve_app.extractors.openface"),
 }
 
 
