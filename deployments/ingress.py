@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from ray import serve
+from ray.exceptions import RayError
 from ray.serve.handle import DeploymentHandle
 from starlette.types import ASGIApp
 
 from deployments.logs import log_through_serve
 from deployments.remote import RemoteExtractor, RemoteParser, RemotePredictor
 from serve_app.admission import Admission
+from serve_app.errors import Overloaded
 from serve_app.http.app import create_app
 from serve_app.http.service import ClusterStatus, Service
 from serve_app.pipeline import Pipeline
@@ -21,6 +23,7 @@ from serve_app.settings import IngressSettings
 
 _MODELS_FRESH_S = 5.0  # a model loaded by a running predictor is seen after this long
 _CLUSTER_FRESH_S = 1.0  # what probes are told; asking Serve costs 50 ms of CPU, so many probes ask once
+_CONTROLLER_RETRY_S = 5
 _REPLICAS_FRESH_S = 15.0  # what the fan-out goes by: it changes as slowly as replicas start
 
 
@@ -35,7 +38,9 @@ class Ingress:
         predictor: DeploymentHandle[Any],
     ) -> None:
         log_through_serve()
-        remote_extractor = RemoteExtractor(extractor, Remembered(_cluster_status, fresh_s=_REPLICAS_FRESH_S))
+        remote_extractor = RemoteExtractor(
+            extractor, Remembered(_cluster_status, fresh_s=_REPLICAS_FRESH_S, timeout_s=1)
+        )
         remote_predictor = RemotePredictor(predictor)
         self._service = Service(
             settings=settings,
@@ -58,7 +63,10 @@ class Ingress:
 
 async def _cluster_status() -> ClusterStatus:
     app_name = serve.get_replica_context().app_name
-    status = await asyncio.to_thread(serve.status)
+    try:
+        status = await asyncio.to_thread(serve.status)
+    except RayError as exc:
+        raise Overloaded("Serve's controller does not answer", retry_after_s=_CONTROLLER_RETRY_S) from exc
     deployments = status.applications[app_name].deployments
     return ClusterStatus({name: _running(deployment.replica_states) for name, deployment in deployments.items()})
 

@@ -4,9 +4,10 @@ import logging
 
 
 def log_through_serve() -> None:
-    """Hand every ``serve_app`` record to Serve's handlers; to be called in a deployment's constructor."""
+    """Hand every record of ours to Serve's handlers; to be called in a deployment's constructor."""
     serve_logger = logging.getLogger("ray.serve")
-    application_logger = logging.getLogger("serve_app")
-    application_logger.handlers = serve_logger.handlers
-    application_logger.setLevel(serve_logger.level)
-    application_logger.propagate = False
+    for name in ("serve_app", "deployments"):
+        logger = logging.getLogger(name)
+        logger.handlers = serve_logger.handlers
+        logger.setLevel(serve_logger.level)
+        logger.propagate = False

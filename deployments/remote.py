@@ -1,10 +1,12 @@
 """Deployment handles as the Protocols of ``serve_app``: deadlines kept, dead replicas named, refusals raised again."""
 
 import asyncio
+import logging
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from grpc.aio import AioRpcError
 from ray.exceptions import RayActorError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, RequestCancelledError
 from ray.serve.handle import DeploymentHandle
@@ -16,6 +18,8 @@ from serve_app.pipeline import Extraction
 from serve_app.predictions import ModelDescription
 from serve_app.remembered import Remembered
 from serve_app.settings import Backend
+
+logger = logging.getLogger(__name__)
 
 _RETRY_AFTER_S = 5  # a replica starts in 5 to 15 s
 _RETRIES = 2
@@ -31,18 +35,24 @@ async def call(method: Any, *args: object) -> Any:  # Any: Serve's handles are u
     response = method.remote(*args)
     try:
         answer = await response
-    except asyncio.CancelledError:
+    except (asyncio.CancelledError, RequestCancelledError) as exc:
         response.cancel()  # awaiting alone leaves the remote side running
-        raise
-    except RequestCancelledError as exc:
-        raise asyncio.CancelledError from exc
-    except RayActorError as exc:
+        if _is_being_cancelled():
+            raise asyncio.CancelledError from exc
+        raise ReplicaLost("a replica gave up this request", retry_after_s=_RETRY_AFTER_S) from exc
+    except (RayActorError, AioRpcError) as exc:
         raise ReplicaLost("a replica died while it worked on this request", retry_after_s=_RETRY_AFTER_S) from exc
     except (BackPressureError, DeploymentUnavailableError) as exc:
         raise Overloaded("no replica has room for this request", retry_after_s=_RETRY_AFTER_S) from exc
     if isinstance(answer, ServiceError):
         raise answer
     return answer
+
+
+def _is_being_cancelled() -> bool:
+    """Whether the caller leaves; else it is the replica that ended, and a TaskGroup would not even notice."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 async def call_again(method: Any, *args: object) -> Any:  # Any: as above
@@ -61,10 +71,15 @@ class RemoteExtractor:
     def __init__(self, handle: DeploymentHandle[Any], cluster: Remembered[ClusterStatus]) -> None:
         self._handle = handle
         self._cluster = cluster
+        self._replicas = 1
 
     async def replicas(self) -> int:
-        """Count the running ones."""
-        return (await self._cluster.get()).replicas.get(self._handle.deployment_name, 0)
+        """Count the running ones, or those last known of: a request does not fail for want of a hint."""
+        try:
+            self._replicas = (await self._cluster.get()).replicas.get(self._handle.deployment_name, 0)
+        except Overloaded as exc:
+            logger.warning("the fan-out goes by %d extractors, the last that were counted: %s", self._replicas, exc)
+        return self._replicas
 
     async def extract(self, images: list[bytes]) -> Extraction:
         """Extract each image on one replica."""

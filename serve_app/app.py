@@ -17,4 +17,6 @@ def build_app(args: AppArgs) -> Application:
     parser = serve.deployment(name="CsvParser")(CsvParser).bind(args.parser)
     predictor = serve.deployment(name="Predictor")(Predictor).bind(args.predictor)
     ingress = serve.deployment(name="Ingress")(serve.ingress()(Ingress))
-    return ingress.bind(args.ingress, extractor, parser, predictor)
+    openface_binary = args.extractor.openface.binary or args.ingress.openface_binary
+    settings = args.ingress.model_copy(update={"openface_binary": openface_binary})  # for /health
+    return ingress.bind(settings, extractor, parser, predictor)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import get_args
 
 import requests
+from pydantic import ValidationError
 from rich.console import Console
 from rich.markup import escape
 
@@ -38,11 +39,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return int(args.command(args))
     except ServiceRefused as exc:
-        _err.print(f"[red]refused[/] ({exc.status} {exc.code}): {exc}", highlight=False)
+        _err.print(f"[red]refused[/] ({exc.status} {exc.code}): {escape(str(exc))}", highlight=False)
     except requests.RequestException as exc:
-        _err.print(f"[red]the service cannot be reached[/]: {exc}", highlight=False)
-    except (ServiceError, OSError) as exc:
-        _err.print(f"[red]error[/]: {exc}", highlight=False)
+        _err.print(f"[red]the service cannot be reached[/]: {escape(str(exc))}", highlight=False)
+    except (ServiceError, OSError, ValidationError) as exc:
+        _err.print(f"[red]error[/]: {escape(str(exc))}", highlight=False)
     return _EXIT_FAILED
 
 

@@ -98,6 +98,9 @@ class BatchDeepfakeClient:
                 if name == "problem":
                     raise _refusal(body)
                 yield name, body
+                if name == "result":
+                    return
+            raise requests.ConnectionError("the service's answer broke off")
 
     def _post(self, frame_paths: Sequence[str | Path], form: dict[str, str], *, stream: bool) -> requests.Response:
         with ExitStack() as files:

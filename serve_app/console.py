@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -28,7 +29,7 @@ def show_answer(console: Console, answer: Answer, file_names: list[str]) -> None
     for heading in ("frame", "file", "status", "P(fake)", "", "label", "confidence"):
         table.add_column(heading, justify="right" if heading in ("frame", "P(fake)", "confidence") else "left")
     for prediction, file_name in zip(answer["predictions"], file_names, strict=True):
-        table.add_row(str(prediction["frame_id"]), file_name, *_outcome_cells(prediction))
+        table.add_row(str(prediction["frame_id"]), escape(file_name), *_outcome_cells(prediction))
     console.print(table)
     console.print(_summary_line(answer))
 

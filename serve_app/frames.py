@@ -1,5 +1,6 @@
 """Uploaded bytes to frames: what is refused for the whole request, and what only for one frame."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
@@ -47,9 +48,12 @@ class Frame:
         if b"Exif" not in self.image[:_EXIF_HEAD_BYTES] and b"eXIf" not in self.image:
             return 1  # most frames: not worth opening
         try:
-            with Image.open(BytesIO(self.image), formats=("JPEG", "PNG")) as opened:
+            with (
+                warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning),
+                Image.open(BytesIO(self.image), formats=("JPEG", "PNG")) as opened,  # the header only
+            ):
                 orientation = opened.getexif().get(_EXIF_ORIENTATION, 1)
-        except (OSError, SyntaxError, ValueError):
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
             return None
         return orientation if orientation in range(1, 9) else 1
 

@@ -31,8 +31,7 @@ def render_config(config: Path, launch: LaunchSettings) -> str:
         SetupError: the file cannot be read, or is not a Serve config.
     """
     deploy = _read(config)
-    options = deploy.setdefault("http_options", {})
-    options.update(launch.model_dump(exclude_none=True))
+    deploy["http_options"] = (deploy.get("http_options") or {}) | launch.model_dump(exclude_none=True)
     return str(yaml.safe_dump(deploy, sort_keys=False))
 
 
@@ -51,7 +50,7 @@ def read_args(config: Path) -> AppArgs:
 def run_in_place(config: Path, launch: LaunchSettings) -> NoReturn:
     """Become ``serve run``, so that signals and the exit status are its own."""
     content = render_config(config, launch)
-    rendered = cache_dir() / "run.yaml"
+    rendered = cache_dir() / f"run-{os.getpid()}.yaml"
     rendered.parent.mkdir(parents=True, exist_ok=True)
     rendered.write_text(content)
     os.execve(_SERVE[0], [*_SERVE, str(rendered)], launch_environment())  # noqa: S606 - own argv, no shell

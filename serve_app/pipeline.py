@@ -10,9 +10,10 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from serve_app.errors import DeadlineExceeded, ExtractionFailed, FrameError, ReplicaLost, RequestError
+from serve_app.errors import BackendMismatch, DeadlineExceeded, ExtractionFailed, FrameError, ReplicaLost, RequestError
 from serve_app.features.table import FaceFeatures
 from serve_app.frames import Frame, check_signature
+from serve_app.predictions import ModelDescription
 from serve_app.settings import Backend, PipelineSettings
 
 _LONE_ATTEMPTS = 2  # of a frame whose replica died: alone, so that a poison frame takes no other with it
@@ -82,9 +83,16 @@ class Pipeline:
         self._requests = 0
 
     async def run(
-        self, frames: Sequence[Frame], model_name: str, on_outcome: Callable[[FrameOutcome], None] = _ignore
+        self,
+        frames: Sequence[Frame],
+        model: ModelDescription,
+        on_outcome: Callable[[FrameOutcome], None] = _ignore,
+        *,
+        deadline: float | None = None,
     ) -> list[FrameOutcome]:
         """Score every frame; outcomes are returned in the frames' order, and told to ``on_outcome`` as they come.
+
+        ``deadline`` is a time of the event loop's clock, by default ``deadline_s`` from now.
 
         Raises:
             RequestError: a stage refused the request whole, or it passed its deadline. What was still
@@ -96,13 +104,15 @@ class Pipeline:
             on_outcome(outcome)
 
         async def score(chunk: Sequence[Frame]) -> None:
-            for outcome in await self._score(chunk, model_name):
+            for outcome in await self._score(chunk, model):
                 outcomes.append(outcome)
                 on_outcome(outcome)
 
+        if deadline is None:
+            deadline = asyncio.get_running_loop().time() + self._settings.deadline_s
         self._requests += 1
         try:
-            async with asyncio.timeout(self._settings.deadline_s), asyncio.TaskGroup() as calls:
+            async with asyncio.timeout_at(deadline), asyncio.TaskGroup() as calls:
                 for chunk in split_evenly(readable, await self._frames_per_call(len(readable))):
                     calls.create_task(score(chunk))
         except TimeoutError as exc:
@@ -119,28 +129,30 @@ class Pipeline:
         worth_a_call = max(math.ceil(n_frames / replicas_per_request), self._settings.min_frames_per_call)
         return min(worth_a_call, self._settings.max_frames_per_call)
 
-    async def _score(self, frames: Sequence[Frame], model_name: str) -> list[FrameOutcome]:
+    async def _score(self, frames: Sequence[Frame], model: ModelDescription) -> list[FrameOutcome]:
         """Take one chunk through the three stages."""
         try:
             extraction = await self._extractor.extract([frame.image for frame in frames])
         except ReplicaLost:
-            return [await self._score_alone(frame, model_name) for frame in frames]
-        return await self._score_extraction(frames, extraction, model_name)
+            return [await self._score_alone(frame, model) for frame in frames]
+        return await self._score_extraction(frames, extraction, model)
 
-    async def _score_alone(self, frame: Frame, model_name: str) -> FrameOutcome:
+    async def _score_alone(self, frame: Frame, model: ModelDescription) -> FrameOutcome:
         """Try again a frame whose replica died; it fails alone if its replica dies again."""
         for _ in range(_LONE_ATTEMPTS):
             try:
                 extraction = await self._extractor.extract([frame.image])
             except ReplicaLost:
                 continue
-            [outcome] = await self._score_extraction([frame], extraction, model_name)
+            [outcome] = await self._score_extraction([frame], extraction, model)
             return outcome
         return FrameOutcome(frame, error=ExtractionFailed("the extractor died on this frame each time it was tried"))
 
     async def _score_extraction(
-        self, frames: Sequence[Frame], extraction: Extraction, model_name: str
+        self, frames: Sequence[Frame], extraction: Extraction, model: ModelDescription
     ) -> list[FrameOutcome]:
+        if extraction.backend != model.backend:
+            raise BackendMismatch(f"an {extraction.backend} extractor took part, but the model is for {model.backend}")
         outcomes = [_with_csv(frame, csv) for frame, csv in zip(frames, extraction.csvs, strict=True)]
         failed = [outcome for outcome in outcomes if outcome.error]
         extracted = [outcome for outcome in outcomes if outcome.csv is not None]
@@ -148,17 +160,15 @@ class Pipeline:
             return failed
         faces = await self._parser.parse([outcome.csv for outcome in extracted if outcome.csv is not None])
         parsed = [_with_face(outcome, face) for outcome, face in zip(extracted, faces, strict=True)]
-        return failed + await self._score_faces(parsed, extraction.backend, model_name)
+        return failed + await self._score_faces(parsed, model)
 
-    async def _score_faces(
-        self, outcomes: Sequence[FrameOutcome], backend: Backend, model_name: str
-    ) -> list[FrameOutcome]:
+    async def _score_faces(self, outcomes: Sequence[FrameOutcome], model: ModelDescription) -> list[FrameOutcome]:
         faceless = [outcome for outcome in outcomes if outcome.face is None]
         with_face = [outcome for outcome in outcomes if outcome.face is not None]
         if not with_face:
             return faceless
         features = np.stack([outcome.face.features for outcome in with_face if outcome.face is not None])
-        scores = await self._predictor.predict(model_name, backend, features)
+        scores = await self._predictor.predict(model.name, model.backend, features)
         return faceless + [
             replace(outcome, score=float(score)) for outcome, score in zip(with_face, scores, strict=True)
         ]

@@ -1,5 +1,6 @@
 """Where a session's CSVs are kept: ``OUTPUT_DIR/<session_id>/frame_0000.csv`` and so on."""
 
+import contextlib
 import re
 import shutil
 import tempfile
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from serve_app.errors import InvalidField
 
+_PUBLISH_ATTEMPTS = 20
 _SESSION_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
@@ -36,7 +38,7 @@ class SessionStore:
     output_dir: Path
 
     def keep(self, session_id: str, csvs: Mapping[str, bytes]) -> Path:
-        """Write the CSVs, in place of any the session held before; a reader sees the old set or the new one.
+        """Write the CSVs, in place of any the session held before; a reader never sees a mixture.
 
         Raises:
             OSError: the folder cannot be written.
@@ -47,17 +49,27 @@ class SessionStore:
             for name, csv in csvs.items():
                 (staging / name).write_bytes(csv)
             staging.chmod(0o755)  # mkdtemp's 0700 would hide the CSVs from the other users of the volume
-            return self._publish(staging, self.output_dir / session_id)
+            folder = self.output_dir / session_id
+            _publish(staging, folder)
+            return folder
         finally:
             shutil.rmtree(staging, ignore_errors=True)
 
-    def _publish(self, staging: Path, folder: Path) -> Path:
-        """Swap the folders by renames; rename cannot replace a folder that holds files."""
-        replaced = staging.with_name(f"{staging.name}.old")
+
+def _publish(staging: Path, folder: Path) -> None:
+    """Put a folder in another's place; of several at once, the last one stays.
+
+    rename does not replace a folder that holds files, so the old one is first moved aside.
+    """
+    replaced = staging.with_name(f"{staging.name}.old")
+    for attempts_left in reversed(range(_PUBLISH_ATTEMPTS)):
+        with contextlib.suppress(FileNotFoundError):
+            folder.rename(replaced)
+        shutil.rmtree(replaced, ignore_errors=True)
         try:
-            if folder.exists():
-                folder.rename(replaced)
             staging.rename(folder)
-        finally:
-            shutil.rmtree(replaced, ignore_errors=True)
-        return folder
+        except OSError:  # another request with this session_id was faster
+            if not attempts_left:
+                raise
+        else:
+            return

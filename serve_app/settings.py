@@ -104,9 +104,7 @@ class PipelineSettings(_Settings):
     """The fan-out of one request."""
 
     min_frames_per_call: int = Field(default=4, gt=0)  # a call costs the CPU of about one facemesh frame
-    max_frames_per_call: int = Field(
-        default=MAX_FRAMES, gt=0
-    )  # 1 where a frame takes so long that it may wait for none
+    max_frames_per_call: int = Field(default=15, gt=0)  # with 30, one of two replicas was idle now and then
     deadline_s: float = Field(default=180.0, gt=0)
 
 

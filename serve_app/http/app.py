@@ -44,7 +44,7 @@ def _predict_routes(service: Service) -> APIRouter:
 
     async def admitted(request: Request) -> AsyncIterator[None]:
         """Hold a place until the last byte of the answer is sent."""
-        with service.admission.admit(declared_bytes(request.headers)):
+        with service.admission.admit(declared_bytes(request.headers) or service.settings.max_body_bytes):
             yield
 
     @router.post(

@@ -12,7 +12,7 @@ from serve_app.errors import DeadlineExceeded
 from serve_app.frames import Frame, accept_uploads
 from serve_app.http.contract import BatchBody, FrameBody, answer_status, frame_body, frame_prediction, summary_body
 from serve_app.http.forms import PredictForm, read_predict_form
-from serve_app.http.problems import problem_of
+from serve_app.http.problems import log_unexpected, problem_of
 from serve_app.http.service import Service
 from serve_app.pipeline import FrameOutcome
 from serve_app.predictions import ModelDescription, summarise
@@ -28,6 +28,14 @@ class Batch:
     frames: list[Frame]
     model: ModelDescription
     threshold: float
+    deadline: float  # of the event loop's clock
+
+    @property
+    def uncertain_band(self) -> tuple[float, float]:
+        """The model's, about the threshold that holds here."""
+        shift = self.threshold - self.model.threshold
+        low, high = self.model.uncertain_band
+        return low + shift, high + shift
 
     def frame_body(self, outcome: FrameOutcome) -> FrameBody:
         """Say how one of its frames ended."""
@@ -40,8 +48,9 @@ async def accept(service: Service, request: Request) -> Batch:
     Raises:
         RequestError: the request is refused whole.
     """
+    deadline = asyncio.get_running_loop().time() + service.settings.pipeline.deadline_s
     try:
-        async with asyncio.timeout(service.settings.pipeline.deadline_s):  # a trickling upload holds a place
+        async with asyncio.timeout_at(deadline):  # a trickling upload holds a place
             form = await read_predict_form(request)
     except TimeoutError as exc:
         raise DeadlineExceeded(f"the upload took more than {service.settings.pipeline.deadline_s:g} s") from exc
@@ -49,7 +58,7 @@ async def accept(service: Service, request: Request) -> Batch:
     model = await service.model(form.model_name)
     request.state.session_id, request.state.n_frames = form.session_id, len(frames)
     threshold = model.threshold if form.threshold is None else form.threshold
-    return Batch(form, frames, model, threshold)
+    return Batch(form, frames, model, threshold, deadline)
 
 
 async def answer(
@@ -60,14 +69,14 @@ async def answer(
     Raises:
         RequestError: the request could not be served, or passed its deadline.
     """
-    outcomes = await service.pipeline.run(batch.frames, batch.model.name, on_outcome)
+    outcomes = await service.pipeline.run(batch.frames, batch.model, on_outcome, deadline=batch.deadline)
     cleanup, output_dir = await _settle_csvs(service, batch.form, outcomes)
     predictions = [frame_prediction(outcome, threshold=batch.threshold) for outcome in outcomes]
     summary = summarise(
         [prediction for prediction in predictions if prediction],
         n_frames=len(outcomes),
         threshold=batch.threshold,
-        uncertain_band=batch.model.uncertain_band,
+        uncertain_band=batch.uncertain_band,
     )
     return BatchBody(
         status=answer_status(summary),
@@ -93,6 +102,8 @@ async def answer_events(service: Service, batch: Batch, request_id: str) -> Asyn
         while (event := await events.get()) is not None:
             yield event
         error = answering.exception()
+        if error is not None:
+            log_unexpected(error, request_id)
         yield _event("problem", problem_of(error, request_id)) if error else _event("result", answering.result())
     finally:
         answering.cancel()

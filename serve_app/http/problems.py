@@ -24,11 +24,16 @@ def problem_of(error: BaseException, request_id: str) -> ProblemBody:
     return _problem("internal_error", "Internal error", 500, detail, request_id)
 
 
+def log_unexpected(error: BaseException, request_id: str) -> None:
+    """Log what a client is told only the request id of."""
+    if not isinstance(error, RequestError | HTTPException):
+        logger.error("request_id=%s failed", request_id, exc_info=error)
+
+
 async def answer_problem(request: Request, error: Exception) -> Response:
     """Answer any exception of a route; FastAPI's handler for RequestError, HTTPException and the rest."""
     problem = problem_of(error, request.state.request_id)
-    if not isinstance(error, RequestError | HTTPException):
-        logger.error("request_id=%s failed", request.state.request_id, exc_info=error)
+    log_unexpected(error, request.state.request_id)
     headers = dict(getattr(error, "headers", None) or {})
     if isinstance(error, RequestError) and error.retry_after_s is not None:
         headers["Retry-After"] = str(error.retry_after_s)

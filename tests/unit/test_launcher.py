@@ -39,6 +39,13 @@ def test_without_them_the_config_stands(monkeypatch: pytest.MonkeyPatch) -> None
     assert yaml.safe_load(launcher.render_config(CONFIG, LaunchSettings())) == yaml.safe_load(CONFIG.read_text())
 
 
+def test_empty_options_are_none(tmp_path: Path) -> None:
+    """As a commented-out block leaves them."""
+    (tmp_path / "config.yaml").write_text("applications: [{name: a}]\nhttp_options:\n")
+    rendered = launcher.render_config(tmp_path / "config.yaml", LaunchSettings(port=9100))
+    assert yaml.safe_load(rendered)["http_options"] == {"port": 9100}
+
+
 @pytest.mark.parametrize("content", [None, "a: [", "just text", "{}"])
 def test_a_config_that_is_none_is_refused(tmp_path: Path, content: str | None) -> None:
     """Absent, not YAML, not Serve's."""

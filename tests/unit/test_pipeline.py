@@ -1,11 +1,12 @@
 """One request's way through the stages."""
 
 import asyncio
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from serve_app.errors import DeadlineExceeded, Overloaded, UnknownModel
+from serve_app.errors import BackendMismatch, DeadlineExceeded, Overloaded, UnknownModel
 from serve_app.frames import Frame
 from serve_app.pipeline import Extraction, FrameOutcome, Pipeline, split_evenly
 from serve_app.settings import PipelineSettings
@@ -28,7 +29,7 @@ def pipeline_of(extractor: object = None, predictor: object = None, settings: Pi
 
 
 async def run(pipeline: Pipeline, *images: bytes) -> list[FrameOutcome]:
-    return await pipeline.run(frames_of(*images), "mobilenetv2_celebv2")
+    return await pipeline.run(frames_of(*images), stages.MODEL)
 
 
 def statuses(outcomes: list[FrameOutcome]) -> list[str]:
@@ -145,7 +146,7 @@ def test_outcomes_are_told_as_they_are_finished() -> None:
     """The first to be told of are those that need no stage."""
     told: list[int] = []
     frames = frames_of(stages.image(0.5), b"text", stages.image(0.5))
-    asyncio.run(pipeline_of().run(frames, "m", lambda outcome: told.append(outcome.frame.frame_id)))
+    asyncio.run(pipeline_of().run(frames, stages.MODEL, lambda outcome: told.append(outcome.frame.frame_id)))
     assert told == [1, 0, 2]
 
 
@@ -170,3 +171,14 @@ def test_a_refusal_is_told_before_a_bug() -> None:
     with pytest.raises(Overloaded):
         pipeline = pipeline_of(Failing(), settings=PipelineSettings(min_frames_per_call=1))
         asyncio.run(run(pipeline, stages.image(0.1), stages.image(0.5)))
+
+
+def test_features_of_another_extractor_are_never_scored() -> None:
+    """Nodes may differ in what they have installed."""
+
+    class OtherBackend(stages.StageExtractor):
+        async def extract(self, images: list[bytes]) -> Extraction:
+            return replace(await super().extract(images), backend="openface")
+
+    with pytest.raises(BackendMismatch, match="openface"):
+        asyncio.run(run(pipeline_of(OtherBackend()), stages.image(0.5)))

@@ -1,6 +1,8 @@
 """Kept sessions."""
 
 import string
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -42,4 +44,14 @@ def test_a_failed_write_leaves_the_old_session(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="No such file"):
         store.keep("s", {"frame_0000.csv": b"new", "no/such/folder.csv": b""})
     assert (tmp_path / "s" / "frame_0000.csv").read_bytes() == b"old"
+    assert [path.name for path in tmp_path.iterdir()] == ["s"]
+
+
+def test_many_requests_with_one_session_id_spoil_nothing(tmp_path: Path) -> None:
+    """One of them stays, whole."""
+    store = SessionStore(tmp_path)
+    sets = [{f"frame_{index:04d}.csv": bytes([number]) for index in range(5)} for number in range(60)]
+    with ThreadPoolExecutor(3) as threads:
+        list(threads.map(partial(store.keep, "s"), sets))
+    assert {path.name: path.read_bytes() for path in (tmp_path / "s").iterdir()} in sets
     assert [path.name for path in tmp_path.iterdir()] == ["s"]

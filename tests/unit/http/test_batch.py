@@ -1,6 +1,8 @@
 """``POST /batch/predict``: the answer."""
 
 import json
+import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -68,6 +70,26 @@ def test_the_verdict_follows_the_mean_and_the_uncertain_band(client: TestClient,
     """Near the threshold the service does not decide."""
     answer = client.post("/batch/predict", files=files_of(stages.image(score))).json()
     assert answer["summary"]["verdict"] == verdict
+
+
+def test_a_picture_bomb_with_exif_costs_its_frame_only(client: TestClient) -> None:
+    """A header of 400 megapixels makes Pillow raise even where only EXIF is read."""
+    header = struct.pack(">IIBBBBB", 20_000, 20_000, 8, 2, 0, 0, 0)
+    bomb = b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        for kind, body in ((b"IHDR", header), (b"eXIf", b"MM\x00*"), (b"IDAT", b""), (b"IEND", b""))
+    )
+    answer = client.post("/batch/predict", files=files_of(stages.image(0.3), bomb)).json()
+    assert [frame["orientation"] for frame in answer["predictions"]] == [1, None]
+
+
+def test_the_band_moves_with_the_callers_threshold(client: TestClient) -> None:
+    """Uncertain is what lies near the threshold that holds."""
+    form = {"threshold": "0.1"}
+    assert (
+        client.post("/batch/predict", data=form, files=files_of(stages.image(0.5))).json()["summary"]["verdict"]
+        == "fake"
+    )
 
 
 def test_the_callers_threshold_decides_the_label(client: TestClient) -> None:

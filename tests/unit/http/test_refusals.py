@@ -75,6 +75,14 @@ def test_a_broken_form_is_a_bad_request(client: TestClient, content_type: str) -
     assert response.headers["content-type"] == "application/problem+json"
 
 
+def test_a_browsers_empty_file_field_is_no_file(client: TestClient) -> None:
+    """It sends a part without a name or content where nothing was chosen."""
+    part = b'--b\r\nContent-Disposition: form-data; name="files"; filename=""\r\n\r\n\r\n--b--\r\n'
+    headers = {"content-type": "multipart/form-data; boundary=b"}
+    response = client.post("/batch/predict", content=part, headers=headers)
+    assert (response.status_code, response.json()["code"]) == (400, "no_files")
+
+
 def test_an_empty_post_has_no_files(client: TestClient) -> None:
     """What `curl -X POST` sends."""
     response = client.post("/batch/predict")
