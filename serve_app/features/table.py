@@ -1,7 +1,8 @@
 """CSV bytes to features by column name, and a face's features to CSV bytes."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from io import BytesIO
@@ -55,6 +56,34 @@ def read_faces(csvs: Sequence[bytes], *, min_confidence: float) -> list[FaceFeat
     return [_or_error(partial(_face, row, min_confidence)) for row in rows]
 
 
+def read_rows(csv: bytes, *, min_confidence: float, limit: int) -> npt.NDArray[np.float32]:
+    """Read a CSV of many frames: the features ``(n, 674) float32`` of those that show a face surely enough.
+
+    Of more such frames than ``limit``, that many are read, evenly spread: neighbours look alike.
+
+    Raises:
+        TableError: the CSV is empty or truncated, lacks a column, or holds a value that is not a finite number
+            where one was to be read; the message names the line.
+    """
+    (_, header), *lines = _lines(csv)
+    faces = []
+    for number, line in lines:
+        with _at_line(number):
+            cells = _cells(header, line)
+            if _is_sure(cells, min_confidence):
+                faces.append((number, cells))
+    spread = np.linspace(0, len(faces) - 1, min(limit, len(faces))).round().astype(int)
+    rows = [faces[index] for index in spread]
+    try:
+        values = _numbers([cells for _, cells in rows]) if rows else np.empty((0, len(_NEEDED)))
+    except TableError:
+        for number, cells in rows:  # each by itself, to name the line at fault
+            with _at_line(number):
+                _numbers([cells])
+        raise
+    return values[:, 2:].astype(np.float32)
+
+
 def write_face(columns: Mapping[str, float]) -> bytes:
     """Write one frame's CSV, byte for byte as OpenFace lays it out; a column that is absent is 0."""
     values = {**_ZEROS, **columns}
@@ -96,7 +125,13 @@ def _face(row: npt.NDArray[np.float64], min_confidence: float) -> FaceFeatures:
 
 def _needed_cells(csv: bytes) -> list[bytes]:
     """The cells of confidence, success and the 674 features, as text."""
-    header, row = _split(csv)
+    (_, header), *rows = _lines(csv)
+    if len(rows) != 1:
+        raise TableError(f"the CSV of one frame must hold one row, this one holds {len(rows)}")
+    return _cells(header, rows[0][1])
+
+
+def _cells(header: bytes, row: bytes) -> list[bytes]:
     positions = _positions(header)
     cells = row.split(b",")
     n_columns = header.count(b",") + 1
@@ -105,15 +140,33 @@ def _needed_cells(csv: bytes) -> list[bytes]:
     return [cells[position] for position in positions]
 
 
-def _split(csv: bytes) -> tuple[bytes, bytes]:
-    lines = [line for line in csv.splitlines() if line.strip()]
+def _lines(csv: bytes) -> list[tuple[int, bytes]]:
+    """The lines that are not blank, at least one, with their numbers from 1."""
+    lines = [(number, line) for number, line in enumerate(csv.splitlines(), start=1) if line.strip()]
     if not lines:
         raise TableError("the CSV is empty")
     if not csv.endswith(b"\n"):  # the only sign of a cut inside the last value
         raise TableError("the CSV is truncated: its last line has no end")
-    if len(lines) != 2:
-        raise TableError(f"the CSV of one frame must hold one row, this one holds {len(lines) - 1}")
-    return lines[0], lines[1]
+    return lines
+
+
+@contextmanager
+def _at_line(number: int) -> Iterator[None]:
+    """Let errors say on which line of the CSV they arose."""
+    try:
+        yield
+    except TableError as exc:
+        raise TableError(f"line {number}: {exc}", column=exc.column) from exc
+
+
+def _is_sure(cells: Sequence[bytes], min_confidence: float) -> bool:
+    """Whether a row of cells says that there is a face, surely enough."""
+    confidence, success = (float(cell) if _NUMBER.fullmatch(cell.strip()) else np.nan for cell in cells[:2])
+    if success not in (0.0, 1.0):
+        raise TableError(f"column success holds {_shown(cells[1])}, not 0 or 1", column="success")
+    if not np.isfinite(confidence):
+        raise TableError(f"column confidence holds {_shown(cells[0])}, not a number", column="confidence")
+    return success == 1.0 and confidence >= min_confidence
 
 
 @lru_cache(maxsize=64)
@@ -147,6 +200,9 @@ def _not_a_number(rows: Sequence[Sequence[bytes]]) -> TableError:
     """Find the first cell that is no finite number, to name its column."""
     for name, cell in ((name, cell) for row in rows for name, cell in zip(_NEEDED, row, strict=True)):
         if not _NUMBER.fullmatch(cell.strip()) or abs(float(cell)) > _FLOAT32_MAX:
-            shown = cell.strip()[:20].decode("utf-8", "replace")
-            return TableError(f"column {name} holds {shown!r}, not a finite float32", column=name)
+            return TableError(f"column {name} holds {_shown(cell)}, not a finite float32", column=name)
     return TableError("the CSV row is not a row of numbers")
+
+
+def _shown(cell: bytes) -> str:
+    return repr(cell.strip()[:20].decode("utf-8", "replace"))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from serve_app.errors import LowQuality, NoFace, TableError
 from serve_app.features.schema import COLUMNS, FEATURE_COLUMNS, FEATURE_COUNT
-from serve_app.features.table import read_face, read_faces, write_face
+from serve_app.features.table import read_face, read_faces, read_rows, write_face
 
 Values = dict[str, str]
 AU_COLUMNS = [f"AU{unit:02d}_r" for unit in range(17)] + [f"AU{unit:02d}_c" for unit in range(18)]
@@ -107,6 +107,41 @@ def test_a_garbled_csv_spoils_no_other(values: Values) -> None:
     assert isinstance(faces[1], TableError)
     assert faces[1].column == "x_3"
     assert read_faces([], min_confidence=0.5) == []
+
+
+def as_video_csv(rows: list[Values]) -> bytes:
+    lines = [", ".join(rows[0]), *(", ".join(row.values()) for row in rows)]
+    return ("\n".join(lines) + "\n").encode()
+
+
+def test_a_video_gives_the_rows_that_show_a_face_surely(values: Values) -> None:
+    """In order; what stands in a row without a face does not matter."""
+    blind = values | {"success": "0", "x_3": "-nan"}
+    rows = [values | {"p_33": "1"}, blind, values | {"confidence": "0.2"}, values | {"p_33": "2"}]
+    features = read_rows(as_video_csv(rows), min_confidence=0.5, limit=10)
+    assert features.dtype == np.float32
+    assert features[:, -1].tolist() == [1, 2]
+    assert read_rows(as_video_csv([blind]), min_confidence=0.5, limit=10).shape == (0, FEATURE_COUNT)
+
+
+def test_of_a_long_video_evenly_spread_rows_are_read(values: Values) -> None:
+    """From its first to its last."""
+    csv = as_video_csv([values | {"p_33": str(frame)} for frame in range(101)])
+    assert read_rows(csv, min_confidence=0.5, limit=5)[:, -1].tolist() == [0, 25, 50, 75, 100]
+
+
+@pytest.mark.parametrize(("column", "cell"), [("x_3", "nan"), ("success", "2"), ("confidence", "?")])
+def test_a_garbled_row_of_a_video_names_its_line(values: Values, column: str, cell: str) -> None:
+    """And its column; the header is line 1."""
+    with pytest.raises(TableError, match=f"line 3: column {column}") as caught:
+        read_rows(as_video_csv([values, values | {column: cell}, values]), min_confidence=0.5, limit=10)
+    assert caught.value.column == column
+
+
+def test_a_row_cut_short_names_its_line(values: Values) -> None:
+    """A full disk leaves such files behind."""
+    with pytest.raises(TableError, match="line 3: the CSV is truncated"):
+        read_rows(as_video_csv([values, {"frame": "2"}]), min_confidence=0.5, limit=10)
 
 
 def test_success_is_zero_or_one(values: Values) -> None:
