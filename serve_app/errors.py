@@ -19,6 +19,8 @@ ServiceError
     ├── WeightsMissing          the face-mesh networks are not in the cache
     ├── OpenFaceUnusable        the FeatureExtraction binary is absent, or does not do its work
     ├── ArtifactInvalid         a detector's manifest, hash or features do not hold
+    ├── RowsUnusable            rows cannot be measured or learnt from: no fake among them, say
+    ├── ExtraMissing            an optional part of the package is not installed
     └── DeviceUnavailable       CUDA was demanded and is absent
 
 Every class pickles: the message is positional, everything else keyword-only with a default, and the
@@ -185,6 +187,14 @@ class OpenFaceUnusable(SetupError):
 
 class ArtifactInvalid(SetupError):
     """A detector's folder does not hold what its manifest says."""
+
+
+class RowsUnusable(SetupError):
+    """Rows of features or scores lack what it takes to measure, calibrate or train with them."""
+
+
+class ExtraMissing(SetupError):
+    """A library of one of the package's extras is not installed."""
 
 
 class DeviceUnavailable(SetupError):

@@ -1,14 +1,136 @@
-"""How good scores are: discrimination, calibration, and the temperature that calibrates them.
+"""How good scores are: discrimination and calibration, with bootstrap intervals, per fake family and per head pose.
 
 ``labels`` are ``(n,)``, 0 real and 1 fake; ``scores`` are P(fake), ``(n,)`` in 0..1; both classes must occur.
 """
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 
+from serve_app.errors import RowsUnusable
+from serve_app.features.schema import FEATURE_SLICES
+
 Array = npt.NDArray[np.floating]
+Float64 = npt.NDArray[np.float64]
+
+REAL = "real"
+"""The family of rows that are not fake."""
+
+POSE_BINS: Mapping[str, tuple[float, float]] = {
+    "0-10": (0.0, 10.0),
+    "10-20": (10.0, 20.0),
+    "20-30": (20.0, 30.0),
+    "30-": (30.0, np.inf),
+}
+"""Bins of ``|yaw|`` in degrees, the lower bound included."""
 
 _ECE_BINS = 15  # Guo et al., "On Calibration of Modern Neural Networks" (2017), arXiv 1706.04599
+_CHUNK_CELLS = 1 << 20  # resamples times rows that are measured at once: some 50 MB
+_ROC_FPR = np.linspace(0.0, 1.0, 201)
+
+
+@dataclass(frozen=True)
+class ScoredRows:
+    """``n`` rows to judge, ``(n,)`` each: ``scores`` P(fake), ``labels`` 0 or 1, ``families`` ("real" for reals).
+
+    ``groups`` is the identity or the video of each row, ``yaw_deg`` the head's yaw in degrees.
+    """
+
+    scores: Array
+    labels: Array
+    families: npt.NDArray[np.str_]
+    groups: npt.NDArray[np.integer]
+    yaw_deg: Array
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A measured value and the bounds of its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Roc:
+    """Rates ``(k,)`` in 0..1: fakes found (``tpr``, its 95 % band ``tpr_low``..``tpr_high``) at each ``fpr``."""
+
+    fpr: Float64
+    tpr: Float64
+    tpr_low: Float64
+    tpr_high: Float64
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """Bins of like scores, ``(k,)`` each: mean ``score``, ``share`` of fakes, its 95 % band, ``count`` of rows > 0."""
+
+    score: Float64
+    share: Float64
+    share_low: Float64
+    share_high: Float64
+    count: npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What was measured on ``n_rows`` of ``n_groups``; ``by_family`` and ``by_pose`` hold AUCs."""
+
+    n_rows: int
+    n_groups: int
+    metrics: Mapping[str, Estimate]
+    by_family: Mapping[str, Estimate]
+    by_pose: Mapping[str, Estimate]
+    roc: Roc
+    reliability: Reliability
+
+
+def evaluate(rows: ScoredRows, *, seed: int = 0, n_resamples: int = 500) -> Evaluation:
+    """Measure everything, with 95 % percentile intervals of a bootstrap over groups.
+
+    A resample draws as many groups as there are, with replacement, and all rows of each: rows of one identity or
+    video resemble each other, and would make the intervals too narrow one by one. The same seed, the same intervals.
+
+    Raises:
+        RowsUnusable: the rows are all real or all fake, or have a score that is not a probability.
+    """
+    raise NotImplementedError
+
+
+def yaw_deg_of(features: npt.NDArray[np.float32]) -> Float64:
+    """The head's yaw of ``(n, 674)`` feature rows: ``(n,)``, in degrees."""
+    return np.rad2deg(features[:, FEATURE_SLICES["pose_rotation"]][:, 1].astype(np.float64))
+
+
+def flat_metrics(evaluation: Evaluation, suffix: str) -> dict[str, float]:
+    """Name every estimate for a manifest: ``auc{suffix}``, ``auc{suffix}_low``, ``auc{suffix}_high``, and so on.
+
+    A family's AUC is ``auc_{family}{suffix}``. What was measured on simulated rows has the suffix "_simulated".
+    """
+    families = {f"auc_{family}": estimate for family, estimate in evaluation.by_family.items()}
+    return {
+        f"{name}{suffix}{bound}": round(value, 4)
+        for name, estimate in {**evaluation.metrics, **families}.items()
+        for bound, value in (("", estimate.value), ("_low", estimate.low), ("_high", estimate.high))
+    }
+
+
+def require_both_classes(labels: Array, purpose: str) -> None:
+    """Refuse rows that are all real or all fake, which ``purpose`` (a verb phrase) cannot do with.
+
+    Raises:
+        RowsUnusable: a class is missing.
+    """
+    n_fakes = int(np.count_nonzero(labels))
+    if n_fakes in (0, len(labels)):
+        missing = "real" if n_fakes else "fake"
+        raise RowsUnusable(f"cannot {purpose}: none of the {len(labels)} rows is {missing}; add some that are")
 
 
 def auc(labels: Array, scores: Array) -> float:
@@ -50,16 +172,6 @@ def ece(labels: Array, scores: Array) -> float:
 def sigmoid(logits: Array) -> npt.NDArray[np.float64]:
     """Turn logits into probabilities."""
     return np.asarray(0.5 * (1.0 + np.tanh(0.5 * logits.astype(np.float64))))
-
-
-def fit_temperature(labels: Array, logits: Array) -> float:
-    """Find the temperature that makes ``sigmoid(logits / temperature)`` most likely (Guo et al. 2017)."""
-    low, high = np.log(0.05), np.log(20.0)
-    for _ in range(60):  # ternary search: the loss is convex in 1 / temperature, so unimodal
-        left, right = low + (high - low) / 3.0, high - (high - low) / 3.0
-        losses = [log_loss(labels, sigmoid(logits / np.exp(at))) for at in (left, right)]
-        low, high = (low, right) if losses[0] < losses[1] else (left, high)
-    return float(np.exp((low + high) / 2.0))
 
 
 def simulated_metrics(labels: Array, scores: Array, families: npt.NDArray[np.str_]) -> dict[str, float]:
