@@ -7,7 +7,7 @@ from deployments.logs import log_through_serve
 from serve_app.batching import MicroBatcher
 from serve_app.errors import RequestError
 from serve_app.models.detector import Detectors, resolve_device
-from serve_app.models.registry import Manifest, ModelRegistry
+from serve_app.models.registry import Manifest, ModelRegistry, UncertainBand
 from serve_app.predictions import ModelDescription
 from serve_app.settings import Backend, PredictorSettings
 
@@ -41,6 +41,7 @@ class Predictor:
 
 
 def _describe(manifest: Manifest, card: str) -> ModelDescription:
+    band = manifest.uncertain_band or UncertainBand(low=manifest.threshold, high=manifest.threshold)
     return ModelDescription(
         name=manifest.name,
         version=manifest.version,
@@ -48,8 +49,8 @@ def _describe(manifest: Manifest, card: str) -> ModelDescription:
         backend=manifest.backend,
         feature_count=manifest.features.count,
         threshold=manifest.threshold,
-        uncertain_band=(manifest.uncertain_band.low, manifest.uncertain_band.high),
-        calibration=manifest.calibration.method,
+        uncertain_band=(band.low, band.high),
+        calibration=manifest.calibration.method if manifest.calibration else "none",
         metrics=manifest.metrics,
         license=manifest.license,
         sha256=manifest.weights_sha256,

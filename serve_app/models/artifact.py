@@ -9,7 +9,7 @@ from types import MappingProxyType
 from safetensors.torch import save as save_safetensors
 
 from serve_app.models.network import DeepfakeNet
-from serve_app.models.registry import CARD_FILE, MANIFEST_FILE, WEIGHTS_FILE, Manifest
+from serve_app.models.registry import CARD_FILE, MANIFEST_FILE, Manifest
 from serve_app.settings import Backend
 
 _CARD = """\
@@ -32,7 +32,7 @@ bad blend. {calibration_note} How large a forger's errors are is a guess.
 
 ## What was measured
 On simulated identities that took no part in training; so these numbers say how well it learned the simulation, and
-nothing about deepfakes in the wild. The temperature, {temperature:.3f}, was fitted on other identities again.
+nothing about deepfakes in the wild. The calibration ({calibration}) was fitted on other identities again.
 
 | metric | value |
 | --- | --- |
@@ -65,8 +65,8 @@ read and what to simulate; some frames are called fake): expect it to accuse rea
 )
 
 
-def write_artifact(models_dir: Path, manifest: Manifest, weights: bytes) -> Path:
-    """Write a model's folder, whole or not at all.
+def write_artifact(models_dir: Path, manifest: Manifest, weights: bytes, card: str) -> Path:
+    """Write a model's folder, whole or not at all; ``card`` is Markdown.
 
     Raises:
         OSError: that version is there already, or the folder cannot be written.
@@ -76,8 +76,8 @@ def write_artifact(models_dir: Path, manifest: Manifest, weights: bytes) -> Path
     with tempfile.TemporaryDirectory(prefix=".", dir=folder.parent) as parent:  # the registry sees no such name
         staged = Path(parent) / folder.name
         staged.mkdir()
-        (staged / WEIGHTS_FILE).write_bytes(weights)
-        (staged / CARD_FILE).write_text(write_card(manifest), encoding="utf-8")
+        (staged / manifest.weights_file).write_bytes(weights)
+        (staged / CARD_FILE).write_text(card, encoding="utf-8")
         (staged / MANIFEST_FILE).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
         staged.rename(folder)
     return folder
@@ -90,13 +90,19 @@ def pack_weights(network: DeepfakeNet) -> tuple[bytes, str]:
 
 
 def write_card(manifest: Manifest) -> str:
-    """Write a simulation-trained model's card, in Markdown."""
+    """Write a simulation-trained model's card, in Markdown.
+
+    Raises:
+        ValueError: the manifest lacks what training writes.
+    """
+    if not (manifest.training and manifest.calibration and manifest.uncertain_band):
+        raise ValueError(f"{manifest.label}: a card needs its training, its calibration and its uncertain band")
     return _CARD.format(
         **manifest.model_dump(include={"name", "version", "backend", "threshold", "license"}),
         **manifest.training.model_dump(),
         low=manifest.uncertain_band.low,
         high=manifest.uncertain_band.high,
-        temperature=manifest.calibration.temperature,
+        calibration=manifest.calibration.method,
         calibration_note=_CALIBRATION_NOTES[manifest.backend],
         metrics="\n".join(f"| {name} | {value:.4f} |" for name, value in manifest.metrics.items()),
     )

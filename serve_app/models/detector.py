@@ -1,4 +1,4 @@
-"""Detectors: a registry's networks, loaded on one device, that turn features into scores."""
+"""Detectors: a registry's models, loaded on one device, that turn features into scores."""
 
 import logging
 from typing import Literal
@@ -6,13 +6,12 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load as load_safetensors
 
 from serve_app.errors import ArtifactInvalid, BackendMismatch, DeviceUnavailable, UnknownModel
 from serve_app.features.schema import FEATURE_COUNT
-from serve_app.models.network import DeepfakeNet
+from serve_app.models.evaluation import sigmoid
 from serve_app.models.registry import Manifest, ModelRegistry
+from serve_app.models.runtimes import NetworkRuntime, Runtime, load_network
 from serve_app.settings import Backend
 
 logger = logging.getLogger(__name__)
@@ -38,10 +37,9 @@ def resolve_device(device: Literal["auto", "cpu", "cuda"]) -> torch.device:
 class Detector:
     """One model, ready to score."""
 
-    def __init__(self, manifest: Manifest, network: DeepfakeNet, device: torch.device) -> None:
+    def __init__(self, manifest: Manifest, runtime: Runtime) -> None:
         self.manifest = manifest
-        self._network = network.eval().to(device)
-        self._device = device
+        self._runtime = runtime
 
     @classmethod
     def load(cls, registry: ModelRegistry, manifest: Manifest, device: torch.device) -> "Detector":
@@ -50,8 +48,8 @@ class Detector:
         Raises:
             ArtifactInvalid: the model's folder does not hold what its manifest says.
         """
-        label = f"model {manifest.name}/{manifest.version}"
-        return cls(manifest, _load_network(registry.load_weights(manifest), manifest.backend, label), device)
+        network = load_network(registry.load_weights(manifest), manifest.backend, manifest.label)
+        return cls(manifest, NetworkRuntime(network, device))
 
     def scores(self, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Score rows of ``(n, 674) float32`` raw features: calibrated P(fake), ``(n,) float32`` in 0..1.
@@ -65,10 +63,9 @@ class Detector:
             raise ValueError("features must be finite")
         if not len(features):
             return np.empty(0, np.float32)
-        rows = torch.tensor(features, dtype=torch.float32, device=self._device)
-        with torch.inference_mode():
-            scores = torch.sigmoid(self._network(rows) / self.manifest.calibration.temperature)
-        return scores.cpu().numpy()
+        logits = self._runtime.logits(features)
+        calibration = self.manifest.calibration
+        return (calibration.scores(logits) if calibration else sigmoid(logits)).astype(np.float32)
 
 
 class Detectors:
@@ -107,16 +104,3 @@ class Detectors:
             )
         names = sorted({name for name, _ in self._detectors})
         return UnknownModel(f"no model {model_name!r}; this service has {', '.join(names)}")
-
-
-def _load_network(weights: bytes, backend: Backend, label: str) -> DeepfakeNet:
-    network = DeepfakeNet(backend)
-    try:
-        tensors = load_safetensors(weights)
-        network.load_state_dict(tensors)
-    except (SafetensorError, RuntimeError) as exc:
-        reason = str(exc).splitlines()[0]
-        raise ArtifactInvalid(f"{label}: its weights do not fit the network: {reason}; train it again") from exc
-    if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
-        raise ArtifactInvalid(f"{label}: its weights are not all finite; train it again")
-    return network

@@ -56,7 +56,7 @@ def unturn(flat: Tensor, rotation: Tensor, relief: Tensor) -> Tensor:
     inverse = torch.stack([d, -b, -c, a], dim=1).reshape(-1, 2, 2)
     facing = rotation[:, 2, 2].clamp(min=_MIN_FACING)  # the determinant: 0 in profile
     upright = inverse @ (flat - rotation[:, :2, 2:] * relief) / facing[:, None, None]
-    return torch.cat([upright, relief.expand(len(flat), 1, -1)], dim=1)
+    return torch.cat([upright, relief.expand(flat.shape[0], 1, -1)], dim=1)
 
 
 class FaceInputs(nn.Module):
@@ -145,7 +145,7 @@ class FaceInputs(nn.Module):
         """
         shape = unturn(flat, rotation, self.reference[2:])
         seen = rotation @ self.reference
-        return shape, seen, flat.new_zeros(len(flat), N_SHAPE_PARAMS), flat.new_zeros(len(flat), 3)
+        return shape, seen, flat.new_zeros(flat.shape[0], N_SHAPE_PARAMS), flat.new_zeros(flat.shape[0], 3)
 
     def _residual_measures(self, residual: Tensor) -> tuple[Tensor, Tensor]:
         """How parts of the face move as a whole against the shape, and how far each region strays from it."""
@@ -198,7 +198,7 @@ def _towards(translation: Tensor) -> Tensor:
 
 def _depth_ratios(features: Tensor) -> Tensor:
     """Logarithms ``(n, 3)`` of how much nearer the pose and each eye are than the face's points on average."""
-    n = len(features)
+    n = features.shape[0]  # len() would fix the size of every batch in an export
     face = features[:, FEATURE_SLICES["landmarks_3d"]].reshape(n, 3, -1)[:, 2].mean(dim=1, keepdim=True)
     eyes = features[:, FEATURE_SLICES["eye_landmarks_3d"]].reshape(n, 3, 2, -1)[:, 2].mean(dim=2)
     depths = torch.cat([features[:, FEATURE_SLICES["pose_translation"]][:, 2:], eyes], dim=1)

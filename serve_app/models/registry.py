@@ -1,26 +1,37 @@
-"""The model registry: ``<models_dir>/<name>/<version>/`` with ``manifest.json``, ``weights.safetensors``, ``card.md``.
+"""The model registry: ``<models_dir>/<name>/<version>/`` with ``manifest.json``, the model's file, ``card.md``.
 
-Nothing here is trusted before it is checked: names against a pattern, the manifest against its schema, the
-weights against their hash. Pickles are never read.
+Nothing here is trusted before it is checked: names against a pattern, paths against the folder, the manifest against
+its schema, the model's file against its hash. Pickles are never read.
 """
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from serve_app.errors import ArtifactInvalid
 from serve_app.features.schema import FEATURE_COLUMNS
+from serve_app.models.calibration import Calibration
 from serve_app.settings import Backend
 
 MANIFEST_FILE = "manifest.json"
-WEIGHTS_FILE = "weights.safetensors"
 CARD_FILE = "card.md"
 
-Architecture = Literal["inverted-residual-1d"]
+Architecture = Literal["inverted-residual-1d", "onnx", "torch-export"]
+"""The project's own network, of which the file holds the weights; or a graph that is in the file with its weights."""
+
+WEIGHTS_FILES: Mapping[Architecture, str] = MappingProxyType(
+    {"inverted-residual-1d": "weights.safetensors", "onnx": "model.onnx", "torch-export": "model.pt2"}
+)
+"""What the model's file is called."""
+
+Output = Literal["logit", "probability"]
+"""What a model gives: ``(n,)`` or ``(n, 1)`` of P(fake) or its logit, or ``(n, 2)`` of real and fake."""
+
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")  # no dot, no slash: a name cannot leave the folder
@@ -45,13 +56,6 @@ class UncertainBand(_Strict):
     high: float = Field(ge=0, le=1)
 
 
-class Calibration(_Strict):
-    """How logits became probabilities: P(fake) = sigmoid(logit / temperature)."""
-
-    method: Literal["temperature"] = "temperature"
-    temperature: float = Field(gt=0, allow_inf_nan=False)
-
-
 class TrainingSummary(_Strict):
     """What it takes to train the same model again."""
 
@@ -70,14 +74,26 @@ class Manifest(_Strict):
     architecture: Architecture
     backend: Backend
     features: FeatureList
+    output: Output = "logit"
     threshold: float = Field(default=0.5, gt=0, lt=1)
-    uncertain_band: UncertainBand
-    calibration: Calibration
+    uncertain_band: UncertainBand | None = None
+    calibration: Calibration | None = None
+    """None: the model's own probabilities hold."""
     weights_sha256: Sha256
     license: str
     card: Literal["card.md"] = "card.md"
-    metrics: dict[str, float]
-    training: TrainingSummary
+    metrics: dict[str, float] = Field(default_factory=dict)
+    training: TrainingSummary | None = None
+
+    @property
+    def label(self) -> str:
+        """How errors name the model."""
+        return f"model {self.name}/{self.version}"
+
+    @property
+    def weights_file(self) -> str:
+        """The name of the model's file."""
+        return WEIGHTS_FILES[self.architecture]
 
 
 def feature_list(names: Sequence[str] = FEATURE_COLUMNS) -> FeatureList:
@@ -121,7 +137,7 @@ class ModelRegistry:
         """
         folder = self._folder(name, version)
         try:
-            manifest = Manifest.model_validate_json(_read(folder / MANIFEST_FILE))
+            manifest = Manifest.model_validate_json(self._read(folder / MANIFEST_FILE))
         except ValidationError as exc:
             raise ArtifactInvalid(f"{_label(folder)}: {MANIFEST_FILE} is not valid: {_first_error(exc)}") from exc
         if (manifest.name, str(manifest.version)) != (folder.parent.name, folder.name):
@@ -136,16 +152,16 @@ class ModelRegistry:
         return manifest
 
     def load_weights(self, manifest: Manifest) -> bytes:
-        """Read a model's safetensors file, the bytes that were hashed.
+        """Read a model's file, the bytes that were hashed.
 
         Raises:
-            ArtifactInvalid: a file is missing, or the weights are not those the manifest names.
+            ArtifactInvalid: the file is missing, or is not the one the manifest names.
         """
-        folder = self._folder(manifest.name, manifest.version)
-        weights = _read(folder / WEIGHTS_FILE)
+        weights = self._read(self._folder(manifest.name, manifest.version) / manifest.weights_file)
         if hashlib.sha256(weights).hexdigest() != manifest.weights_sha256:
             raise ArtifactInvalid(
-                f"{_label(folder)}: {WEIGHTS_FILE} is not the file its manifest names (SHA-256 differs); restore it"
+                f"{manifest.label}: {manifest.weights_file} is not the file its manifest names (SHA-256 differs); "
+                "restore it"
             )
         return weights
 
@@ -156,7 +172,7 @@ class ModelRegistry:
             ArtifactInvalid: the card is missing.
         """
         folder = self._folder(manifest.name, manifest.version)
-        return _read(folder / manifest.card).decode("utf-8", "replace")
+        return self._read(folder / manifest.card).decode("utf-8", "replace")
 
     def _folder(self, name: str, version: int) -> Path:
         versions = self.versions(name)
@@ -166,18 +182,22 @@ class ModelRegistry:
             raise ArtifactInvalid(f"model {name} has no version {version}; it has {versions}")
         return self.models_dir / name / str(version)
 
+    def _read(self, path: Path) -> bytes:
+        """Read a file of a model's folder; a link may not lead out of the models folder."""
+        try:
+            if not path.resolve(strict=True).is_relative_to(self.models_dir.resolve()):
+                raise ArtifactInvalid(
+                    f"{_label(path.parent)}: {path.name} lies outside {self.models_dir}; copy it in place of the link"
+                )
+            return path.read_bytes()
+        except OSError as exc:
+            raise ArtifactInvalid(
+                f"{_label(path.parent)}: {path.name} cannot be read ({exc.strerror}); restore it"
+            ) from exc
+
 
 def _label(folder: Path) -> str:
     return f"model {folder.parent.name}/{folder.name}"
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as exc:
-        raise ArtifactInvalid(
-            f"{_label(path.parent)}: {path.name} cannot be read ({exc.strerror}); restore it"
-        ) from exc
 
 
 def _first_error(exc: ValidationError) -> str:

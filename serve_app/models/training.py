@@ -11,12 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from serve_app.features.shape import REFERENCE_SHAPE, SHAPE_MODES
-from serve_app.models.artifact import pack_weights, write_artifact
-from serve_app.models.calibration import fit_temperature
+from serve_app.models.artifact import pack_weights, write_artifact, write_card
+from serve_app.models.calibration import TemperatureCalibration, fit_temperature
 from serve_app.models.evaluation import auc, sigmoid, simulated_metrics
 from serve_app.models.network import DeepfakeNet
 from serve_app.models.registry import (
-    Calibration,
     Manifest,
     ModelRegistry,
     TrainingSummary,
@@ -78,7 +77,7 @@ def train_default(output_dir: Path, recipe: Recipe, *, on_progress: Callable[[Ep
         backend=recipe.backend,
         features=feature_list(),
         uncertain_band=_UNCERTAIN,
-        calibration=Calibration(temperature=temperature),
+        calibration=TemperatureCalibration(temperature=temperature),
         weights_sha256=weights_sha256,
         license="Apache-2.0",
         metrics=simulated_metrics(split.test.labels, scores, split.test.family),
@@ -90,7 +89,7 @@ def train_default(output_dir: Path, recipe: Recipe, *, on_progress: Callable[[Ep
             epochs=recipe.epochs,
         ),
     )
-    write_artifact(output_dir, manifest, weights)
+    write_artifact(output_dir, manifest, weights, write_card(manifest))
     return manifest
 
 

@@ -58,7 +58,7 @@ def test_a_version_is_never_overwritten(trained: tuple[Path, Manifest, list[Epoc
     """A failed write leaves no half of a model, and what was there as it was."""
     folder, manifest, _ = trained
     with pytest.raises(OSError, match="not empty"):
-        write_artifact(folder, manifest, b"other")
+        write_artifact(folder, manifest, b"other", "# A card")
     versions = folder / manifest.name
     assert all(path.name.isdigit() for path in versions.iterdir())
     assert ModelRegistry(folder).load_weights(manifest) != b"other"
