@@ -20,6 +20,8 @@ ServiceError
     ├── OpenFaceUnusable        the FeatureExtraction binary is absent, or does not do its work
     ├── ArtifactInvalid         a detector's manifest, hash or features do not hold
     ├── RowsUnusable            rows cannot be measured or learnt from: no fake among them, say
+    ├── DatasetInvalid          a folder of labelled CSVs does not hold what its labels file says
+    ├── CheckpointUnusable      an interrupted training cannot be continued from what it left
     ├── ExtraMissing            an optional part of the package is not installed
     └── DeviceUnavailable       CUDA was demanded and is absent
 
@@ -191,6 +193,14 @@ class ArtifactInvalid(SetupError):
 
 class RowsUnusable(SetupError):
     """Rows of features or scores lack what it takes to measure, calibrate or train with them."""
+
+
+class DatasetInvalid(SetupError):
+    """A folder of labelled CSVs does not hold what its labels file says; the message names file, line and column."""
+
+
+class CheckpointUnusable(SetupError):
+    """What an interrupted training left is absent, broken, or of another training."""
 
 
 class ExtraMissing(SetupError):
