@@ -5,12 +5,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
+from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
 
 from serve_app.errors import RowsUnusable
 from serve_app.features.schema import FEATURE_SLICES
+from serve_app.models.resampling import Rates, Resamples
 
 Array = npt.NDArray[np.floating]
 Float64 = npt.NDArray[np.float64]
@@ -18,16 +21,13 @@ Float64 = npt.NDArray[np.float64]
 REAL = "real"
 """The family of rows that are not fake."""
 
-POSE_BINS: Mapping[str, tuple[float, float]] = {
-    "0-10": (0.0, 10.0),
-    "10-20": (10.0, 20.0),
-    "20-30": (20.0, 30.0),
-    "30-": (30.0, np.inf),
-}
+POSE_BINS: Mapping[str, tuple[float, float]] = MappingProxyType(
+    {"0-10": (0.0, 10.0), "10-20": (10.0, 20.0), "20-30": (20.0, 30.0), "30-": (30.0, np.inf)}
+)
 """Bins of ``|yaw|`` in degrees, the lower bound included."""
 
 _ECE_BINS = 15  # Guo et al., "On Calibration of Modern Neural Networks" (2017), arXiv 1706.04599
-_CHUNK_CELLS = 1 << 20  # resamples times rows that are measured at once: some 50 MB
+_FPR_LIMITS = {"tpr_at_fpr_1pct": 0.01, "tpr_at_fpr_5pct": 0.05}
 _ROC_FPR = np.linspace(0.0, 1.0, 201)
 
 
@@ -100,7 +100,17 @@ def evaluate(rows: ScoredRows, *, seed: int = 0, n_resamples: int = 500) -> Eval
     Raises:
         RowsUnusable: the rows are all real or all fake, or have a score that is not a probability.
     """
-    raise NotImplementedError
+    _check(rows)
+    resamples = Resamples.draw(rows.groups, seed=seed, n_resamples=n_resamples)
+    return Evaluation(
+        n_rows=len(rows),
+        n_groups=resamples.counts.shape[1],
+        metrics=_estimate_metrics(rows, resamples),
+        by_family=_estimate_aucs(rows, resamples, _families(rows)),
+        by_pose=_estimate_aucs(rows, resamples, _poses(rows)),
+        roc=_estimate_roc(rows, resamples),
+        reliability=_estimate_reliability(rows, resamples),
+    )
 
 
 def yaw_deg_of(features: npt.NDArray[np.float32]) -> Float64:
@@ -135,20 +145,17 @@ def require_both_classes(labels: Array, purpose: str) -> None:
 
 def auc(labels: Array, scores: Array) -> float:
     """Area under the ROC curve: the chance that a fake scores above a real, ties counting half."""
-    fpr, tpr = _roc(labels, scores)
-    return float(np.trapezoid(tpr, fpr))
+    return float(_rates(labels, scores).auc()[0])
 
 
 def eer(labels: Array, scores: Array) -> float:
     """Equal error rate: where as many fakes are missed as reals are accused."""
-    fpr, tpr = _roc(labels, scores)
-    return float(np.interp(0.0, fpr - (1.0 - tpr), fpr))
+    return float(_rates(labels, scores).eer()[0])
 
 
 def tpr_at_fpr(labels: Array, scores: Array, fpr_limit: float) -> float:
     """Share of fakes found where at most ``fpr_limit`` of the reals are accused."""
-    fpr, tpr = _roc(labels, scores)
-    return float(tpr[fpr <= fpr_limit].max())
+    return float(_rates(labels, scores).tpr_at(np.array([fpr_limit]))[0, 0])
 
 
 def brier(labels: Array, scores: Array) -> float:
@@ -158,18 +165,16 @@ def brier(labels: Array, scores: Array) -> float:
 
 def log_loss(labels: Array, scores: Array) -> float:
     """Mean negative log-likelihood, in nats."""
-    clipped = np.clip(scores.astype(np.float64), 1e-7, 1.0 - 1e-7)
-    return float(-np.mean(labels * np.log(clipped) + (1.0 - labels) * np.log(1.0 - clipped)))
+    return float(np.mean(_log_losses(labels, scores)))
 
 
 def ece(labels: Array, scores: Array) -> float:
     """Expected calibration error: how far scores are from the share of fakes among rows scored alike."""
-    bins = np.minimum((scores * _ECE_BINS).astype(int), _ECE_BINS - 1)
-    gaps = np.abs(np.bincount(bins, scores - labels, minlength=_ECE_BINS))
+    gaps = np.abs(_one_hot_bins(scores).T @ (scores - labels))
     return float(gaps.sum() / len(labels))
 
 
-def sigmoid(logits: Array) -> npt.NDArray[np.float64]:
+def sigmoid(logits: Array) -> Float64:
     """Turn logits into probabilities."""
     return np.asarray(0.5 * (1.0 + np.tanh(0.5 * logits.astype(np.float64))))
 
@@ -190,11 +195,97 @@ def simulated_metrics(labels: Array, scores: Array, families: npt.NDArray[np.str
     return {f"{name}_simulated": round(value, 4) for name, value in metrics.items()}
 
 
-def _roc(labels: Array, scores: Array) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """False and true positive rates at every distinct threshold, from the strictest on."""
-    order = np.argsort(-scores, kind="stable")
-    fakes = np.cumsum(labels[order])
-    reals = np.arange(1, len(labels) + 1) - fakes
-    is_last = np.append(np.diff(scores[order]) != 0, True)  # equal scores share a threshold
-    fpr, tpr = reals[is_last] / reals[-1], fakes[is_last] / fakes[-1]
-    return np.append(0.0, fpr), np.append(0.0, tpr)
+def _check(rows: ScoredRows) -> None:
+    require_both_classes(rows.labels, "evaluate")
+    wrong = np.flatnonzero(~((rows.scores >= 0.0) & (rows.scores <= 1.0)))
+    if len(wrong):
+        raise RowsUnusable(
+            f"cannot evaluate: {len(wrong)} of {len(rows)} scores are no probabilities, the first is "
+            f"{rows.scores[wrong[0]]} in row {wrong[0]}; pass calibrated scores, not logits"
+        )
+
+
+def _estimate_metrics(rows: ScoredRows, resamples: Resamples) -> dict[str, Estimate]:
+    labels, scores = rows.labels.astype(np.float64), rows.scores.astype(np.float64)
+    losses = np.stack([_log_losses(labels, scores), (scores - labels) ** 2], axis=1)
+    gaps = _one_hot_bins(scores) * (scores - labels)[:, None]
+
+    def measure(weights: Float64) -> Float64:
+        rates, n_drawn = Rates.of(labels, scores, weights), weights.sum(axis=1, keepdims=True)
+        calibration_error = np.abs(weights @ gaps).sum(axis=1, keepdims=True)
+        return np.column_stack(
+            [rates.auc(), rates.eer(), weights @ losses / n_drawn, calibration_error / n_drawn, rates.tpr_at(limits)]
+        )
+
+    limits = np.array([*_FPR_LIMITS.values()])
+    names = ("auc", "eer", "log_loss", "brier", "ece", *_FPR_LIMITS)
+    estimates = resamples.estimate(measure, np.ones(len(rows), np.bool_))
+    return {name: _estimate(column) for name, column in zip(names, estimates.T, strict=True)}
+
+
+def _estimate_aucs(
+    rows: ScoredRows, resamples: Resamples, parts: Mapping[str, npt.NDArray[np.bool_]]
+) -> dict[str, Estimate]:
+    """The AUC of each named part of the rows, a mask ``(n,)``, that holds both classes."""
+    estimates = {}
+    for name, part in parts.items():
+        labels, scores = rows.labels[part], rows.scores[part]
+        if 0 < np.count_nonzero(labels) < len(labels):
+            estimates[name] = _estimate(resamples.estimate(partial(_aucs, labels, scores), part)[:, 0])
+    return estimates
+
+
+def _aucs(labels: Array, scores: Array, weights: Float64) -> Float64:
+    return Rates.of(labels, scores, weights).auc()[:, None]
+
+
+def _families(rows: ScoredRows) -> dict[str, npt.NDArray[np.bool_]]:
+    """Each family's fakes with all the reals."""
+    is_real = rows.labels == 0
+    return {str(family): is_real | (rows.families == family) for family in np.unique(rows.families[~is_real])}
+
+
+def _poses(rows: ScoredRows) -> dict[str, npt.NDArray[np.bool_]]:
+    turned_deg = np.abs(rows.yaw_deg)
+    return {name: (turned_deg >= low) & (turned_deg < high) for name, (low, high) in POSE_BINS.items()}
+
+
+def _estimate_roc(rows: ScoredRows, resamples: Resamples) -> Roc:
+    def measure(weights: Float64) -> Float64:
+        return Rates.of(rows.labels, rows.scores, weights).tpr_at(_ROC_FPR)
+
+    return Roc(_ROC_FPR, *resamples.estimate(measure, np.ones(len(rows), np.bool_)))
+
+
+def _estimate_reliability(rows: ScoredRows, resamples: Resamples) -> Reliability:
+    one_hot = _one_hot_bins(rows.scores)
+    one_hot = one_hot[:, one_hot.any(axis=0)]
+    count = one_hot.sum(axis=0)
+
+    def measure(weights: Float64) -> Float64:
+        with np.errstate(invalid="ignore"):  # a resample may miss a bin: NaN
+            return np.asarray((weights @ (one_hot * (rows.labels == 1)[:, None])) / (weights @ one_hot))
+
+    share, low, high = resamples.estimate(measure, np.ones(len(rows), np.bool_))
+    return Reliability(rows.scores @ one_hot / count, share, low, high, count.astype(np.int64))
+
+
+def _estimate(column: Float64) -> Estimate:
+    value, low, high = column.tolist()
+    return Estimate(value, low, high)
+
+
+def _rates(labels: Array, scores: Array) -> Rates:
+    return Rates.of(labels, scores, np.ones((1, len(labels))))
+
+
+def _log_losses(labels: Array, scores: Array) -> Float64:
+    """The negative log-likelihood of each row, in nats; certainty that is wrong costs 16."""
+    clipped = np.clip(scores.astype(np.float64), 1e-7, 1.0 - 1e-7)
+    return np.asarray(-(labels * np.log(clipped) + (1.0 - labels) * np.log(1.0 - clipped)))
+
+
+def _one_hot_bins(scores: Array) -> Float64:
+    """Which of the equal bins of 0..1 each score is in: ``(n, bins)``, 0 or 1."""
+    bins = np.minimum((scores * _ECE_BINS).astype(int), _ECE_BINS - 1)
+    return np.asarray(np.eye(_ECE_BINS)[bins])
