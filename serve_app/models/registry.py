@@ -56,14 +56,30 @@ class UncertainBand(_Strict):
     high: float = Field(ge=0, le=1)
 
 
+class NoveltyLimits(_Strict):
+    """A row is out of distribution beyond either: ``distance`` from the training rows, share of landmarks ``outside``.
+
+    ``method`` says what the distance is (``models/novelty.py``); its constants are saved with the weights.
+    """
+
+    method: Literal["principal-components"] = "principal-components"
+    distance: float = Field(gt=0, allow_inf_nan=False)
+    outside: float = Field(gt=0, le=1)
+
+
 class TrainingSummary(_Strict):
-    """What it takes to train the same model again."""
+    """What it takes to train the same model again, but for the labelled rows themselves."""
 
     created_by: str
     seed: int
     n_identities: int
     n_rows: int
+    """Simulated and labelled."""
     epochs: int
+    n_labelled_rows: int = 0
+    n_labelled_groups: int = 0
+    labelled_share: float = 0.0
+    """Of the rows seen in an epoch."""
 
 
 class Manifest(_Strict):
@@ -79,6 +95,8 @@ class Manifest(_Strict):
     uncertain_band: UncertainBand | None = None
     calibration: Calibration | None = None
     """None: the model's own probabilities hold."""
+    novelty: NoveltyLimits | None = None
+    """None: it is not known what is far from its training."""
     weights_sha256: Sha256
     license: str
     card: Literal["card.md"] = "card.md"

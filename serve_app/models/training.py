@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from serve_app.features.shape import REFERENCE_SHAPE, SHAPE_MODES
-from serve_app.models.artifact import pack_weights, write_artifact, write_card
+from serve_app.models.artifact import pack_weights, write_artifact
 from serve_app.models.calibration import TemperatureCalibration, fit_temperature
+from serve_app.models.card import write_card
 from serve_app.models.evaluation import auc, sigmoid, simulated_metrics
 from serve_app.models.network import DeepfakeNet
 from serve_app.models.registry import (
