@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from serve_app.models.inputs import N_CHANNELS, N_MEASURES, N_POINTS, FaceInputs
+from serve_app.models.novelty import Novelty
 from serve_app.settings import Backend
 
 _EXPANSION = 3  # MobileNetV2 has 6; these widths are small, and depthwise convolutions slow on a CPU
@@ -63,10 +64,14 @@ class DeepfakeNet(nn.Module):
             nn.Dropout(0.3),
             nn.Linear(_HIDDEN, 1),
         )
+        self.novelty: Novelty | None = None  # fitted after training; not a part of the logits
 
     def forward(self, features: Tensor) -> Tensor:
         """Compute the logits ``(n,)`` of raw features ``(n, 674)``; finite for every finite input."""
-        points, measures = self.inputs(features)
+        return self.classify(*self.inputs(features))
+
+    def classify(self, points: Tensor, measures: Tensor) -> Tensor:
+        """Compute the logits ``(n,)`` of what ``FaceInputs`` derived."""
         sequence = self.blocks(self.stem(points) + self.place)
         logits: Tensor = self.classifier(torch.cat([self.head(sequence), self.measures(measures)], dim=1))
         return logits.squeeze(1)

@@ -1,5 +1,6 @@
 """Runtimes: what computes a model's logits from raw features, one for each kind of file."""
 
+from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
@@ -9,11 +10,17 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_safetensors
 
 from serve_app.errors import ArtifactInvalid
+from serve_app.features.schema import FEATURE_COUNT
 from serve_app.models.network import DeepfakeNet
-from serve_app.settings import Backend
+from serve_app.models.onnx_graph import open_onnx
+from serve_app.models.registry import Manifest, Output
+from serve_app.models.torch_export import open_export
 
 Rows = npt.NDArray[np.float32]
 Logits = npt.NDArray[np.float32]
+
+_PROBE_ROWS = (1, 3)  # a model that squeezes its output, or fixes its batch, fails one of them
+_CERTAINTY = 1e-7  # probabilities are taken to be this far from 0 and 1: what a float32 next to 1 resolves
 
 
 class Runtime(Protocol):
@@ -38,19 +45,88 @@ class NetworkRuntime:
         return logits.cpu().numpy()
 
 
-def load_network(weights: bytes, backend: Backend, label: str) -> DeepfakeNet:
-    """Read the project's own network from safetensors; ``label`` names the model in errors.
+class GraphRuntime:
+    """A graph from elsewhere, whose every output is checked: nothing is known of it but its manifest."""
+
+    def __init__(self, compute: Callable[[Rows], npt.NDArray[np.float32]], manifest: Manifest) -> None:
+        self._compute = compute
+        self._manifest = manifest
+        for n_rows in _PROBE_ROWS:
+            self._probe(n_rows)
+
+    def logits(self, rows: Rows) -> Logits:
+        """Compute the logits ``(n,) float32`` of raw features ``(n, 674) float32``.
+
+        Raises:
+            ArtifactInvalid: the graph gave something else than its manifest says.
+        """
+        try:
+            return to_logits(self._compute(rows), len(rows), self._manifest.output)
+        except ValueError as exc:
+            raise ArtifactInvalid(f"{self._manifest.label}: {exc}") from exc
+
+    def _probe(self, n_rows: int) -> None:
+        try:
+            self.logits(np.zeros((n_rows, FEATURE_COUNT), np.float32))
+        except ArtifactInvalid:
+            raise
+        except Exception as exc:  # each runtime has its own classes; whatever it is, the graph cannot be used
+            reason = (str(exc) or type(exc).__name__).splitlines()[0][:300]
+            raise ArtifactInvalid(
+                f"{self._manifest.label}: it fails on {n_rows} rows of zeros: {reason}; "
+                f"it must take (n, {FEATURE_COUNT}) float32 for every n"
+            ) from exc
+
+
+def load_runtime(manifest: Manifest, content: bytes, device: torch.device, *, cpu_threads: int) -> Runtime:
+    """Load a model's file for a device; ``cpu_threads`` are what an ONNX graph may use.
 
     Raises:
-        ArtifactInvalid: the weights are not this network's, or not all finite.
+        ArtifactInvalid: the file does not hold what the manifest says.
     """
-    network = DeepfakeNet(backend)
+    if manifest.architecture == "onnx":
+        return GraphRuntime(open_onnx(content, manifest.label, device, cpu_threads=cpu_threads), manifest)
+    if manifest.architecture == "torch-export":
+        return GraphRuntime(open_export(content, manifest.label, device), manifest)
+    return NetworkRuntime(_load_network(manifest, content), device)
+
+
+def to_logits(values: npt.NDArray[np.float32], n_rows: int, output: Output) -> Logits:
+    """Turn what a graph gave into logits ``(n,) float32``.
+
+    ``values`` are ``(n,)`` or ``(n, 1)`` of P(fake), or of its logit; or ``(n, 2)`` of real and fake.
+
+    Raises:
+        ValueError: the values have another shape, are not finite, or are no probabilities though they should be.
+    """
+    if values.shape not in ((n_rows,), (n_rows, 1), (n_rows, 2)):
+        raise ValueError(f"it gave {values.shape} for {n_rows} rows: it must give (n,), (n, 1) or (n, 2)")
+    if not np.isfinite(values).all():
+        raise ValueError(f"it gave values that are not finite for {n_rows} rows")
+    logits = values.reshape(n_rows, -1).astype(np.float64)
+    if output == "probability":
+        if logits.min() < -_CERTAINTY or logits.max() > 1 + _CERTAINTY:
+            raise ValueError(f"it gave {logits.min():g} to {logits.max():g}: no probabilities; is its output the logit?")
+        logits = _logit(logits)
+        logits = logits / logits.shape[1]  # of two that sum to 1, each has the whole logit
+    return (logits[:, -1] - (logits[:, 0] if logits.shape[1] == 2 else 0.0)).astype(np.float32)
+
+
+def _logit(probabilities: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    inside = np.clip(probabilities, _CERTAINTY, 1 - _CERTAINTY)
+    return np.asarray(np.log(inside) - np.log1p(-inside))
+
+
+def _load_network(manifest: Manifest, weights: bytes) -> DeepfakeNet:
+    network = DeepfakeNet(manifest.backend)
     try:
         tensors = load_safetensors(weights)
         network.load_state_dict(tensors)
     except (SafetensorError, RuntimeError) as exc:
         reason = str(exc).splitlines()[0]
-        raise ArtifactInvalid(f"{label}: its weights do not fit the network: {reason}; train it again") from exc
+        raise ArtifactInvalid(
+            f"{manifest.label}: its weights do not fit the network: {reason}; train it again"
+        ) from exc
     if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
-        raise ArtifactInvalid(f"{label}: its weights are not all finite; train it again")
+        raise ArtifactInvalid(f"{manifest.label}: its weights are not all finite; train it again")
     return network
