@@ -4,6 +4,9 @@ Where the face is in the picture, how large, how it is rolled and how large the 
 what stays is the shape in the head's own frame, how well the landmarks obey it, and gaze against head.
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 import torch
 from torch import Tensor, nn
 
@@ -22,8 +25,18 @@ _REGIONS = (_JAW, _BROWS, _NOSE, _EYES, _MOUTH)
 _MOVING_PARTS = (_JAW, slice(17, 68), _EYES, _MOUTH)  # the second is the inner face
 _LIDS = slice(8, 20, 2)  # of an eye's 28 points, those that its six landmarks mark too
 
-# gaze, eye against eye, perspective, pose, depth; motions of parts; strays of regions; lids; shape parameters
-N_MEASURES = 6 + 3 + 3 + 2 + 3 + 8 * len(_MOVING_PARTS) + len(_REGIONS) + 24 + N_SHAPE_PARAMS
+_MOTIONS = ("jaw_motion", "inner_face_motion", "eyes_motion", "mouth_motion")  # of _MOVING_PARTS
+_STRAYS = ("jaw_stray", "brows_stray", "nose_stray", "eyes_stray", "mouth_stray")  # of _REGIONS
+
+MEASURE_COUNTS: Mapping[str, int] = MappingProxyType(
+    {"gaze": 6, "eye_against_eye": 3, "perspective": 3, "pose": 2, "depth": 3}
+    | dict.fromkeys(_MOTIONS, 8)
+    | dict.fromkeys(_STRAYS, 1)
+    | {"lids": 24, "shape_params": N_SHAPE_PARAMS}
+)
+"""What the measures are, in order, and how many of each."""
+
+N_MEASURES = sum(MEASURE_COUNTS.values())
 
 _MIRRORED_LANDMARKS = (
     *range(16, -1, -1), *range(26, 16, -1), *range(27, 31), *range(35, 30, -1),
