@@ -1,6 +1,7 @@
 """Detectors: a registry's models, loaded on one device, that turn features into scores."""
 
 import logging
+from collections.abc import Iterable, Iterator
 from typing import Literal
 
 import numpy as np
@@ -9,9 +10,10 @@ import torch
 
 from serve_app.errors import ArtifactInvalid, BackendMismatch, DeviceUnavailable, UnknownModel
 from serve_app.features.schema import FEATURE_COUNT
+from serve_app.model_names import parse_model_name
 from serve_app.models.evaluation import sigmoid
 from serve_app.models.registry import Manifest, ModelRegistry
-from serve_app.models.runtimes import NetworkRuntime, Runtime, load_network
+from serve_app.models.runtimes import Runtime, load_runtime
 from serve_app.settings import Backend
 
 logger = logging.getLogger(__name__)
@@ -42,14 +44,16 @@ class Detector:
         self._runtime = runtime
 
     @classmethod
-    def load(cls, registry: ModelRegistry, manifest: Manifest, device: torch.device) -> "Detector":
+    def load(
+        cls, registry: ModelRegistry, manifest: Manifest, device: torch.device, *, cpu_threads: int = 1
+    ) -> "Detector":
         """Load the model that a manifest of the registry describes.
 
         Raises:
             ArtifactInvalid: the model's folder does not hold what its manifest says.
         """
-        network = load_network(registry.load_weights(manifest), manifest.backend, manifest.label)
-        return cls(manifest, NetworkRuntime(network, device))
+        content = registry.load_weights(manifest)
+        return cls(manifest, load_runtime(manifest, content, device, cpu_threads=cpu_threads))
 
     def scores(self, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Score rows of ``(n, 674) float32`` raw features: calibrated P(fake), ``(n,) float32`` in 0..1.
@@ -69,38 +73,65 @@ class Detector:
 
 
 class Detectors:
-    """All models of a registry, loaded once and kept: of each name, the newest version for each backend."""
+    """All models of a registry, every version of each, loaded once and kept."""
 
-    def __init__(self, registry: ModelRegistry, device: torch.device, *, cpu_threads: int = 1) -> None:
+    def __init__(
+        self,
+        registry: ModelRegistry,
+        device: torch.device,
+        *,
+        cpu_threads: int = 1,
+        earlier: Iterable[Detector] = (),
+    ) -> None:
+        """Load what is not among the ``earlier`` detectors of the same registry; every file's hash is checked anew.
+
+        Raises:
+            ArtifactInvalid: there is no model, or one of them does not hold what its manifest says.
+        """
         torch.set_num_threads(cpu_threads)  # process-wide; more than the replica's CPUs would only contend
-        newest = {(manifest.name, manifest.backend): manifest for manifest in registry.manifests()}
-        self._detectors = {key: Detector.load(registry, manifest, device) for key, manifest in newest.items()}
+        loaded = {detector.manifest.label: detector for detector in earlier}
+        self._detectors: list[Detector] = []  # by name, oldest version first
+        for manifest in registry.manifests():
+            kept = loaded.get(manifest.label)
+            if kept and kept.manifest == manifest:
+                registry.load_weights(manifest)
+                self._detectors.append(kept)
+            else:
+                self._detectors.append(Detector.load(registry, manifest, device, cpu_threads=cpu_threads))
         if not self._detectors:
             raise ArtifactInvalid(f"there is no model in {registry.models_dir}; make one with `deepfake-serve train`")
 
+    def __iter__(self) -> Iterator[Detector]:
+        """Go through the detectors by name, oldest version first."""
+        return iter(self._detectors)
+
     def manifests(self) -> list[Manifest]:
         """Describe the loaded models, by name, then by version."""
-        loaded = (detector.manifest for detector in self._detectors.values())
-        return sorted(loaded, key=lambda manifest: (manifest.name, manifest.version))
+        return [detector.manifest for detector in self._detectors]
 
     def predict(self, model_name: str, backend: Backend, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Score ``(n, 674) float32`` features that ``backend`` extracted: P(fake), ``(n,) float32`` in 0..1.
 
-        Raises:
-            UnknownModel: no model of that name is loaded.
-            BackendMismatch: no version of it was trained on this backend's features.
-        """
-        detector = self._detectors.get((model_name, backend))
-        if detector is None:
-            raise self._refusal(model_name, backend)
-        return detector.scores(features)
+        ``model_name`` is ``NAME``, whose newest version for the backend is taken, or ``NAME@VERSION``.
 
-    def _refusal(self, model_name: str, backend: Backend) -> UnknownModel | BackendMismatch:
-        trained_on = sorted(trained for name, trained in self._detectors if name == model_name)
-        if trained_on:
-            return BackendMismatch(
+        Raises:
+            UnknownModel: no such model is loaded.
+            BackendMismatch: it was not trained on this backend's features.
+        """
+        return self.find(model_name, backend).scores(features)
+
+    def find(self, model_name: str, backend: Backend) -> Detector:
+        """Find the model that is meant by ``NAME`` or ``NAME@VERSION``; raises as ``predict`` does."""
+        wanted = parse_model_name(model_name)
+        named = [entry for entry in self._detectors if wanted.means(entry.manifest.name, entry.manifest.version)]
+        fitting = [detector for detector in named if detector.manifest.backend == backend]
+        if fitting:
+            return fitting[-1]
+        if named:
+            trained_on = sorted({detector.manifest.backend for detector in named})
+            raise BackendMismatch(
                 f"model {model_name!r} was trained on features of {' and of '.join(trained_on)}, "
                 f"but {backend} extracts here; choose another model or another config"
             )
-        names = sorted({name for name, _ in self._detectors})
-        return UnknownModel(f"no model {model_name!r}; this service has {', '.join(names)}")
+        names = sorted({detector.manifest.name for detector in self._detectors})
+        raise UnknownModel(f"no model {model_name!r}; this service has {', '.join(names)}")

@@ -106,7 +106,9 @@ def to_logits(values: npt.NDArray[np.float32], n_rows: int, output: Output) -> L
     logits = values.reshape(n_rows, -1).astype(np.float64)
     if output == "probability":
         if logits.min() < -_CERTAINTY or logits.max() > 1 + _CERTAINTY:
-            raise ValueError(f"it gave {logits.min():g} to {logits.max():g}: no probabilities; is its output the logit?")
+            raise ValueError(
+                f"it gave {logits.min():g} to {logits.max():g}: no probabilities; is its output the logit?"
+            )
         logits = _logit(logits)
         logits = logits / logits.shape[1]  # of two that sum to 1, each has the whole logit
     return (logits[:, -1] - (logits[:, 0] if logits.shape[1] == 2 else 0.0)).astype(np.float32)

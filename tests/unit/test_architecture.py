@@ -8,7 +8,14 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 EDGE = ("serve_app.app", "serve_app.cli", "serve_app.client", "serve_app.console", "serve_app.launcher")
-CORE = ("serve_app.errors", "serve_app.settings", "serve_app.features", "serve_app.frames", "serve_app.predictions")
+CORE = (
+    "serve_app.errors",
+    "serve_app.settings",
+    "serve_app.features",
+    "serve_app.frames",
+    "serve_app.predictions",
+    "serve_app.model_names",
+)
 PIPELINE = (*CORE, "serve_app.pipeline", "serve_app.sessions", "serve_app.admission", "serve_app.remembered")
 
 # The longest prefix that fits a module decides what it may import of ours.
@@ -16,6 +23,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "serve_app": (),
     "serve_app.errors": (),
     "serve_app.settings": (),
+    "serve_app.model_names": (),
     "serve_app.batching": (),
     "serve_app.remembered": CORE,
     "serve_app.wheels": CORE,
@@ -24,7 +32,13 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "serve_app.predictions": CORE,
     "serve_app.features": ("serve_app.errors", "serve_app.settings", "serve_app.features"),
     "serve_app.extractors": (*CORE, "serve_app.extractors", "serve_app.wheels"),
-    "serve_app.models": ("serve_app.errors", "serve_app.settings", "serve_app.features", "serve_app.models"),
+    "serve_app.models": (
+        "serve_app.errors",
+        "serve_app.settings",
+        "serve_app.features",
+        "serve_app.model_names",
+        "serve_app.models",
+    ),
     "serve_app.pipeline": CORE,
     "serve_app.sessions": CORE,
     "serve_app.admission": CORE,
@@ -46,6 +60,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "starlette": ("serve_app.http", "deployments.ingress"),
     "ai_edge_litert": ("serve_app.extractors.facemesh",),
     "safetensors": ("serve_app.models",),
+    "onnxruntime": ("serve_app.models.onnx_graph",),
     "requests": ("serve_app.client", "serve_app.launcher", "serve_app.cli"),
     "rich": ("serve_app.console", "serve_app.cli"),
     "yaml": ("serve_app.launcher",),
