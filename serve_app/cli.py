@@ -15,13 +15,14 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.markup import escape
 
-from serve_app import __version__, launcher
+from serve_app import __version__, launcher, portraits
 from serve_app.client import Answer, BatchDeepfakeClient, ServiceRefused
 from serve_app.console import frame_progress, show_answer
 from serve_app.demo import fetch_portrait, talking_head_frames
 from serve_app.errors import ServiceError
 from serve_app.extractors.facemesh.weights import fetch_weights
 from serve_app.frames import ACCEPTED_EXTENSIONS
+from serve_app.portraits import PEOPLE
 from serve_app.settings import DEFAULT_MODEL, MAX_FRAMES, Backend, ExtractorSettings, LaunchSettings, cache_dir
 
 _SERVICE_URL = "http://127.0.0.1:8001"
@@ -86,7 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     train.set_defaults(command=_train)
 
     fetch = commands.add_parser("fetch-weights", help="download the face-mesh networks into the cache, once")
-    fetch.add_argument("--portrait", action="store_true", help="and the demo's public-domain portrait")
+    fetch.add_argument("--portrait", action="store_true", help="and the public-domain portraits")
     fetch.set_defaults(command=_fetch_weights)
     return parser
 
@@ -202,7 +203,8 @@ def _fetch_weights(args: argparse.Namespace) -> int:
     weights_dir = ExtractorSettings().weights_dir
     fetch_weights(weights_dir)
     if args.portrait:
-        fetch_portrait(cache_dir())
+        for person in PEOPLE:
+            portraits.fetch(person, cache_dir())
     _err.print(f"the face-mesh networks are in {weights_dir}", highlight=False)
     return 0
 

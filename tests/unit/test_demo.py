@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from serve_app import demo
-from serve_app.demo import PORTRAIT_MEMBER, fetch_portrait, talking_head_frames
+from serve_app.demo import fetch_portrait, talking_head_frames
 from serve_app.errors import SetupError
 from serve_app.extractors.facemesh.extractor import FaceMeshExtractor
 from serve_app.features.schema import FEATURE_SLICES
 from serve_app.features.table import read_face
+from serve_app.portraits import COLLINS
 from tests.unit.conftest import FakeWheel
 
 
@@ -64,12 +64,12 @@ def test_a_cached_portrait_is_not_downloaded_again(tmp_path: Path, portrait: byt
 def test_a_spoilt_portrait_is_replaced(tmp_path: Path, portrait: bytes, fake_wheel: FakeWheel) -> None:
     """A cached file of another digest does not count."""
     (tmp_path / "astronaut.png").write_bytes(b"half a file")
-    assert fetch_portrait(tmp_path, download=fake_wheel({PORTRAIT_MEMBER: portrait})) == portrait
+    assert fetch_portrait(tmp_path, download=fake_wheel({COLLINS.member: portrait})) == portrait
     assert (tmp_path / "astronaut.png").read_bytes() == portrait
 
 
 def test_another_picture_in_the_wheel_is_refused(tmp_path: Path, fake_wheel: FakeWheel) -> None:
     """Only the pinned portrait enters the cache."""
     with pytest.raises(SetupError, match="not the pinned file"):
-        fetch_portrait(tmp_path, download=fake_wheel({PORTRAIT_MEMBER: b"a cat"}))
-    assert not (tmp_path / Path(demo.PORTRAIT_MEMBER).name).exists()
+        fetch_portrait(tmp_path, download=fake_wheel({COLLINS.member: b"a cat"}))
+    assert not (tmp_path / Path(COLLINS.member).name).exists()
