@@ -28,7 +28,7 @@ POSE_BINS: Mapping[str, tuple[float, float]] = MappingProxyType(
 
 _ECE_BINS = 15  # Guo et al., "On Calibration of Modern Neural Networks" (2017), arXiv 1706.04599
 _FPR_LIMITS = {"tpr_at_fpr_1pct": 0.01, "tpr_at_fpr_5pct": 0.05}
-_ROC_FPR = np.linspace(0.0, 1.0, 201)
+_ROC_FPR = np.concatenate([np.linspace(0.0, 0.1, 100, endpoint=False), np.linspace(0.1, 1.0, 91)])
 
 
 @dataclass(frozen=True)
