@@ -1,18 +1,34 @@
 """The Predictor deployment: features to scores, batched across requests; on a GPU where there is one."""
 
+import asyncio
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
+from pydantic import ValidationError
 
 from deployments.logs import log_through_serve
 from serve_app.batching import MicroBatcher
-from serve_app.errors import RequestError
-from serve_app.models.detector import Detectors, resolve_device
+from serve_app.errors import RequestError, SetupError
+from serve_app.models.detector import Detector, Detectors, resolve_device
 from serve_app.models.registry import Manifest, ModelRegistry, UncertainBand
 from serve_app.predictions import ModelDescription
-from serve_app.settings import Backend, PredictorSettings
+from serve_app.settings import Backend, PredictorSettings, PredictorUserConfig
+
+logger = logging.getLogger(__name__)
 
 Key = tuple[str, Backend]
 Rows = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    """The models of the registry as they were found together."""
+
+    detectors: Detectors
+    descriptions: list[ModelDescription]
 
 
 class Predictor:
@@ -21,8 +37,27 @@ class Predictor:
     def __init__(self, settings: PredictorSettings) -> None:
         log_through_serve()
         self._registry = ModelRegistry(settings.models_dir)
-        self._detectors = Detectors(self._registry, resolve_device(settings.device))
+        self._device = resolve_device(settings.device)
+        self._loaded = self._load()
         self._batcher = MicroBatcher[Key](self._scores, max_rows=settings.max_batch_rows)
+
+    async def reconfigure(self, user_config: Mapping[str, object]) -> None:
+        """Read the models folder again, while the models that are loaded serve on.
+
+        Serve calls this when ``user_config`` changes. If it raised, Serve would stop this replica and start others that
+        cannot start either; so a folder or a config that does not hold is logged, and everything stays as it was.
+        """
+        try:
+            PredictorUserConfig.model_validate(user_config)
+            self._loaded = await asyncio.to_thread(self._load, self._loaded.detectors)
+        except (ValidationError, SetupError, OSError):
+            logger.exception("the models stay as they were, user_config %s was not taken up", user_config)
+        else:
+            logger.info(
+                "user_config %s: serving %s",
+                user_config,
+                ", ".join(manifest.label for manifest in self._loaded.detectors.manifests()),
+            )
 
     async def predict(self, model_name: str, backend: Backend, features: Rows) -> Rows | RequestError:
         """Score ``(n, 674) float32`` rows: ``(n,) float32``. A refusal is returned, for it is expected."""
@@ -33,11 +68,16 @@ class Predictor:
 
     async def models(self) -> list[ModelDescription]:
         """Describe the loaded models."""
-        return [_describe(manifest, self._registry.load_card(manifest)) for manifest in self._detectors.manifests()]
+        return self._loaded.descriptions
+
+    def _load(self, earlier: Iterable[Detector] = ()) -> _Loaded:
+        detectors = Detectors(self._registry, self._device, earlier=earlier)
+        cards = [self._registry.load_card(manifest) for manifest in detectors.manifests()]
+        return _Loaded(detectors, [_describe(*pair) for pair in zip(detectors.manifests(), cards, strict=True)])
 
     def _scores(self, key: Key, features: Rows) -> Rows:
         model_name, backend = key
-        return self._detectors.predict(model_name, backend, features)
+        return self._loaded.detectors.predict(model_name, backend, features)
 
 
 def _describe(manifest: Manifest, card: str) -> ModelDescription:

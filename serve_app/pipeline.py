@@ -13,6 +13,7 @@ import numpy.typing as npt
 from serve_app.errors import BackendMismatch, DeadlineExceeded, ExtractionFailed, FrameError, ReplicaLost, RequestError
 from serve_app.features.table import FaceFeatures
 from serve_app.frames import Frame, check_signature
+from serve_app.model_names import ModelReference
 from serve_app.predictions import ModelDescription
 from serve_app.settings import Backend, PipelineSettings
 
@@ -168,7 +169,8 @@ class Pipeline:
         if not with_face:
             return faceless
         features = np.stack([outcome.face.features for outcome in with_face if outcome.face is not None])
-        scores = await self._predictor.predict(model.name, model.backend, features)
+        exactly = str(ModelReference(model.name, model.version))  # a newer one may be loaded meanwhile
+        scores = await self._predictor.predict(exactly, model.backend, features)
         return faceless + [
             replace(outcome, score=float(score)) for outcome, score in zip(with_face, scores, strict=True)
         ]

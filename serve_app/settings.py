@@ -100,6 +100,13 @@ class PredictorSettings(_Settings):
     max_batch_rows: int = Field(default=4096, gt=0)
 
 
+class PredictorUserConfig(_Settings):
+    """What the Predictor's ``user_config:`` may hold: Serve hands a change of it to the replicas that run."""
+
+    revision: int = Field(default=0, ge=0)
+    """Any other number than before has the models folder read again."""
+
+
 class PipelineSettings(_Settings):
     """The fan-out of one request."""
 

@@ -71,13 +71,15 @@ def _model_routes(service: Service) -> APIRouter:
 
     @router.get("/models")
     async def models() -> ModelsBody:
-        """List the loaded models: of each name, one for each extractor it was trained on."""
+        """List the loaded models, every version; a request's `model_name` is `NAME`, the newest for the extractor
+        that runs here, or `NAME@VERSION`.
+        """
         return ModelsBody(models=[ModelBody.model_validate(model) for model in await service.models.get()])
 
     @router.get("/models/{name}", responses={404: _PROBLEM})
     async def model(name: str) -> ModelDetailBody:
-        """Describe the model of that name for the extractor that runs here, with its card."""
-        description = await service.model(name)
+        """Describe a model, with its card: `NAME` or `NAME@VERSION`."""
+        description = await service.known_model(name)
         summary = ModelBody.model_validate(description).model_dump()
         return ModelDetailBody(**summary, features=list(FEATURE_COLUMNS), card=description.card)
 

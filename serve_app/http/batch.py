@@ -83,7 +83,7 @@ async def answer(
         session_id=batch.form.session_id,
         frames_processed=len(outcomes),
         predictions=[batch.frame_body(outcome) for outcome in outcomes],
-        summary=summary_body(summary, batch.model.name),
+        summary=summary_body(summary, batch.model),
         cleanup=cleanup,
         output_dir=output_dir,
     )

@@ -64,6 +64,7 @@ class SummaryBody(_Body):
     threshold: float
     verdict: Verdict
     score_std: float | None
+    model_version: int
 
 
 class BatchBody(_Body):
@@ -160,19 +161,20 @@ def frame_prediction(outcome: FrameOutcome, *, threshold: float) -> Prediction |
     return Prediction(prediction.score, prediction.label, round(prediction.confidence, _SCORE_DIGITS))
 
 
-def summary_body(summary: Summary, model_name: str) -> SummaryBody:
+def summary_body(summary: Summary, model: ModelDescription) -> SummaryBody:
     """Round the means as the scores are."""
     return SummaryBody(
         total_frames=summary.total_frames,
         fake_count=summary.fake_count,
         real_count=summary.real_count,
         average_score=_rounded(summary.average_score),
-        model_used=model_name,
+        model_used=model.name,
         scored_frames=summary.scored_frames,
         failed_frames=summary.failed_frames,
         threshold=summary.threshold,
         verdict=summary.verdict,
         score_std=_rounded(summary.score_std),
+        model_version=model.version,
     )
 
 

@@ -31,7 +31,7 @@ PREDICT_FORM_SCHEMA = {
             "description": "The frames, in order: .jpg, .jpeg, .png or .bmp",
         },
         "session_id": {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$", "description": "Made when absent"},
-        "model_name": {"type": "string", "default": DEFAULT_MODEL},
+        "model_name": {"type": "string", "default": DEFAULT_MODEL, "description": "NAME (newest) or NAME@VERSION"},
         "cleanup": {"type": "boolean", "default": True, "description": "false keeps the CSVs in OUTPUT_DIR"},
         "threshold": {"type": "number", "minimum": 0, "maximum": 1, "description": "In place of the model's"},
         "include": {

@@ -24,7 +24,7 @@ SEED_ANSWER = (
     b'"status":"ok","error":null,"orientation":1}],'
     b'"summary":{"total_frames":2,"fake_count":1,"real_count":1,"average_score":0.615,'
     b'"model_used":"mobilenetv2_celebv2","scored_frames":2,"failed_frames":0,"threshold":0.5,'
-    b'"verdict":"fake","score_std":0.165},'
+    b'"verdict":"fake","score_std":0.165,"model_version":3},'
     b'"cleanup":"Deleted 2 CSV files","output_dir":null}'
 )
 
