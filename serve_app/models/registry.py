@@ -34,7 +34,8 @@ Output = Literal["logit", "probability"]
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")  # no dot, no slash: a name cannot leave the folder
+_NAME_PATTERN = "[A-Za-z0-9][A-Za-z0-9_-]{0,63}"  # no dot, no slash: a name cannot leave the folder
+_NAME = re.compile(_NAME_PATTERN)
 _VERSION = re.compile(r"[1-9][0-9]{0,8}")
 
 
@@ -85,8 +86,8 @@ class TrainingSummary(_Strict):
 class Manifest(_Strict):
     """What a model is, what it needs, and what was measured of it (``*_simulated``: on simulated faces only)."""
 
-    name: str
-    version: int = Field(ge=1)
+    name: str = Field(pattern=f"^{_NAME_PATTERN}$")
+    version: int = Field(ge=1, lt=10**9)
     architecture: Architecture
     backend: Backend
     features: FeatureList
@@ -157,7 +158,7 @@ class ModelRegistry:
         try:
             manifest = Manifest.model_validate_json(self._read(folder / MANIFEST_FILE))
         except ValidationError as exc:
-            raise ArtifactInvalid(f"{_label(folder)}: {MANIFEST_FILE} is not valid: {_first_error(exc)}") from exc
+            raise ArtifactInvalid(f"{_label(folder)}: {MANIFEST_FILE} is not valid: {first_error(exc)}") from exc
         if (manifest.name, str(manifest.version)) != (folder.parent.name, folder.name):
             raise ArtifactInvalid(
                 f"{_label(folder)}: its manifest is of {manifest.name}/{manifest.version}; rename the folder to match"
@@ -218,7 +219,8 @@ def _label(folder: Path) -> str:
     return f"model {folder.parent.name}/{folder.name}"
 
 
-def _first_error(exc: ValidationError) -> str:
+def first_error(exc: ValidationError) -> str:
+    """Say where in a manifest the first error is, and what."""
     error = exc.errors(include_url=False)[0]
     where = ".".join(str(part) for part in error["loc"])
     return f"{where}: {error['msg']}" if where else str(error["msg"])
