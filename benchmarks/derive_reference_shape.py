@@ -25,7 +25,7 @@ from serve_app.extractors.facemesh.detection import SHORT_RANGE_LAYERS, FaceDete
 from serve_app.extractors.facemesh.landmarks import LANDMARK_TWINS, landmarks_of_mesh
 from serve_app.extractors.facemesh.mesh import lay_mesh
 from serve_app.extractors.facemesh.networks import Networks
-from serve_app.features.geometry import fit_similarity
+from serve_app.features.geometry import SimilarityFit
 from serve_app.features.schema import N_LANDMARKS, N_SHAPE_PARAMS
 from serve_app.settings import ExtractorSettings
 
@@ -115,7 +115,7 @@ def _mean(shapes: list[Array]) -> Array:
 
 
 def _aligned(shape: Array, target: Array) -> Array:
-    fit = fit_similarity(shape, target, np.ones(N_LANDMARKS))
+    fit = SimilarityFit(shape, np.ones(N_LANDMARKS))(target)
     return np.asarray(fit.scale * shape @ fit.rotation.T + fit.translation)
 
 

@@ -38,7 +38,7 @@ class FrameExtractor(Protocol):
 
 @runtime_checkable
 class ChunkExtractor(Protocol):
-    """A backend that pays for each call, and not for each frame."""
+    """A backend that takes less time for frames together than one by one."""
 
     def extract_chunk(self, images: Sequence[bytes], stop: Event | None = None) -> list[bytes | FrameError]:
         """Extract several images together: a slot for each."""
@@ -61,7 +61,7 @@ class ExtractionWorker:
             self._stop = stop = Event()
             try:
                 if isinstance(self._extractor, ChunkExtractor):
-                    return await self._run(self._extractor.extract_chunk, images, stop)
+                    return await self._run(self._extract_chunk, self._extractor, images, stop)
                 return [await self._run(self._extract, image, stop) for image in images]
             finally:
                 stop.set()
@@ -78,6 +78,15 @@ class ExtractionWorker:
 
     async def _run(self, work: Callable[..., Done], *args: object) -> Done:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work, *args)
+
+    def _extract_chunk(
+        self, extractor: ChunkExtractor, images: Sequence[bytes], stop: Event
+    ) -> list[bytes | FrameError]:
+        try:
+            return extractor.extract_chunk(images, stop)
+        except Exception:
+            logger.exception("the %s extractor failed on %d frames: each by itself", self.backend, len(images))
+            return [self._extract(image, stop) for image in images]
 
     def _extract(self, image: bytes, stop: Event) -> bytes | FrameError:
         try:

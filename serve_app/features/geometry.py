@@ -5,6 +5,7 @@ Lengths are mm, image positions px, angles rad. Arrays are float64 and functions
 dimensions ("...") where their shapes show them. File names below are those of the OpenFace sources.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -75,12 +76,17 @@ def euler_from_rotation(rotation: Array) -> Array:
 
 def rotation_from_vector(vector: Array) -> Array:
     """Turn one ``(3,)`` axis times angle into its ``(3, 3)`` rotation (Rodrigues)."""
-    angle = float(np.sqrt(vector @ vector))
+    x, y, z = vector.tolist()
+    angle = math.hypot(x, y, z)
     if angle < 1e-12:
         return np.eye(3)
-    cross = _cross_matrix(vector / angle)
-    rotation: Array = np.eye(3) + np.sin(angle) * cross + (1.0 - np.cos(angle)) * (cross @ cross)
-    return rotation
+    a, b = math.sin(angle) / angle, (1.0 - math.cos(angle)) / angle**2
+    rows = (
+        (1.0 - b * (y * y + z * z), b * x * y - a * z, b * x * z + a * y),
+        (b * x * y + a * z, 1.0 - b * (x * x + z * z), b * y * z - a * x),
+        (b * x * z - a * y, b * y * z + a * x, 1.0 - b * (x * x + y * y)),
+    )
+    return np.array(rows)
 
 
 def angle_between_rotations(first: Array, second: Array) -> Array:
@@ -114,24 +120,31 @@ def lift(image_points: Array, depth: Array, camera: Camera) -> Array:
 
 def weak_perspective_depth(shape: Array, scale: Array, rotation: Array, camera: Camera) -> Array:
     """Depth that OpenFace gives each point of a ``(..., n, 3)`` shape: fx / s + (R S)_z, ``(..., n)`` mm."""
-    relief = np.einsum("...nj,...j->...n", shape, rotation[..., 2, :])
+    relief = (shape @ rotation[..., 2, :, None])[..., 0]
     depth: Array = camera.focal_px / np.asarray(scale)[..., None] + relief
     return depth
 
 
-def fit_similarity(source: Array, target: Array, weights: Array) -> Similarity:
-    """Find the similarity that brings ``(n, 3)`` source nearest to target, in weighted least squares.
+class SimilarityFit:
+    """Finds the similarity that brings ``(n, 3)`` source points nearest to others, in weighted least squares.
 
     Umeyama, "Least-squares estimation of transformation parameters between two point patterns" (1991).
     """
-    shares = weights / weights.sum()
-    source_mean, target_mean = shares @ source, shares @ target
-    source_centred, target_centred = source - source_mean, target - target_mean
-    u, singular, vt = np.linalg.svd((target_centred * shares[:, None]).T @ source_centred)
-    signs = np.array([1.0, 1.0, np.sign(np.linalg.det(u @ vt))])
-    rotation = (u * signs) @ vt
-    scale = float(singular @ signs / (shares @ (source_centred**2).sum(axis=1)))
-    return Similarity(scale, rotation, target_mean - scale * rotation @ source_mean)
+
+    def __init__(self, source: Array, weights: Array) -> None:
+        self._shares = weights / weights.sum()
+        self._mean = self._shares @ source
+        centred = source - self._mean
+        self._weighted = centred * self._shares[:, None]
+        self._variance = float((self._weighted * centred).sum())
+
+    def __call__(self, target: Array) -> Similarity:
+        """Fit the source to ``(n, 3)`` points, in the order of the source."""
+        u, singular, vt = np.linalg.svd(target.T @ self._weighted)  # centred as the weighted source is
+        signs = np.array([1.0, 1.0, np.sign(np.linalg.det(u @ vt))])
+        rotation = (u * signs) @ vt
+        scale = float(singular @ signs) / self._variance
+        return Similarity(scale, rotation, self._shares @ target - scale * (rotation @ self._mean))
 
 
 def solve_pose(shape: Array, image_points: Array, camera: Camera, start: Pose) -> Pose:
@@ -170,8 +183,8 @@ def gaze_direction(pupil: Array, center: Array) -> Array:
 
 def gaze_angles(gaze: Array) -> Array:
     """Horizontal and vertical angle ``(2,)`` of the mean of both eyes' ``(2, 3)`` gaze (GazeEstimation.cpp)."""
-    x, y, z = gaze.mean(axis=0)
-    return np.array([np.arctan2(x, -z), np.arctan2(y, -z)])
+    x, y, z = gaze.mean(axis=0).tolist()
+    return np.array([math.atan2(x, -z), math.atan2(y, -z)])
 
 
 def _unit(vectors: Array) -> Array:
@@ -191,9 +204,3 @@ def _pose_jacobian(turned: Array, rays: Array, depth: Array) -> Array:
     across[0], across[1], across[2], across[3], across[5] = -x * py, x * px + pz, -py, 1.0, -x
     down[0], down[1], down[2], down[4], down[5] = -y * py - pz, y * px, px, 1.0, -y
     return (jacobian / depth).reshape(6, -1)
-
-
-def _cross_matrix(vector: Array) -> Array:
-    """The ``(3, 3)`` matrix that multiplies as the cross product with a ``(3,)`` vector."""
-    x, y, z = vector.tolist()
-    return np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])

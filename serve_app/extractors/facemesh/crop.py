@@ -6,6 +6,7 @@ Positions are continuous: (0, 0) is the outer corner of the first pixel, whose m
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -47,8 +48,8 @@ def whole(picture: Image.Image) -> Crop:
     return Crop((picture.width / 2, picture.height / 2), max(picture.size))
 
 
-def warp(picture: Image.Image, crop: Crop, side_px: int) -> npt.NDArray[np.uint8]:
-    """Sample a crop as ``(side_px, side_px, 3) uint8``; black outside the picture."""
+def warp(picture: Image.Image, crop: Crop, side_px: int, *, samples: Literal[1, 4] = 4) -> npt.NDArray[np.uint8]:
+    """Sample a crop as ``(side_px, side_px, 3) uint8``, from so many samples a pixel; black outside the picture."""
     a, b, x, c, d, y = crop.affine
     factor = int(crop.side_px / side_px)
     if factor >= 2:  # sampling alone would alias
@@ -60,7 +61,9 @@ def warp(picture: Image.Image, crop: Crop, side_px: int) -> npt.NDArray[np.uint8
     if crop.side_px < side_px:
         return np.asarray(_sample(picture, (a, b, x, c, d, y), side_px, Image.Resampling.BILINEAR))
     # Four nearest samples averaged are as good as one bilinear one here, and take a third of the time.
-    return np.asarray(_sample(picture, (a, b, x, c, d, y), 2 * side_px, Image.Resampling.NEAREST).reduce(2))
+    factor = 2 if samples == 4 else 1
+    sampled = _sample(picture, (a, b, x, c, d, y), factor * side_px, Image.Resampling.NEAREST)
+    return np.asarray(sampled.reduce(factor) if factor > 1 else sampled)
 
 
 def _sample(picture: Image.Image, affine: Affine, side_px: int, resampling: Image.Resampling) -> Image.Image:

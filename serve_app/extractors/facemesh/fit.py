@@ -10,9 +10,9 @@ from serve_app.features.geometry import (
     Camera,
     Pose,
     Similarity,
+    SimilarityFit,
     euler_from_rotation,
     eyeball_center,
-    fit_similarity,
     gaze_angles,
     gaze_direction,
     lift,
@@ -40,6 +40,7 @@ _WEIGHTS = np.concatenate(
         np.zeros(8),  # inner lip
     ]
 )
+_fit_reference = SimilarityFit(REFERENCE_SHAPE, _WEIGHTS)
 
 
 @dataclass(frozen=True)
@@ -57,16 +58,18 @@ class FaceFit:
 
     def features(self) -> Array:
         """All 674 features, ``(674,)`` in the order of ``FEATURE_COLUMNS``."""
+        pose_euler, camera_euler = euler_from_rotation(np.array([self.pose.rotation, self.shape_camera.rotation]))
+        camera = self.shape_camera
         groups: dict[str, Array] = {
             "gaze": self.gaze,
             "gaze_angle": gaze_angles(self.gaze),
             "eye_landmarks_2d": self.eye_landmarks.T,
             "eye_landmarks_3d": self.eye_landmarks_3d.T,
             "pose_translation": self.pose.translation,
-            "pose_rotation": euler_from_rotation(self.pose.rotation),
+            "pose_rotation": pose_euler,
             "landmarks_2d": self.landmarks.T,
             "landmarks_3d": self.landmarks_3d.T,
-            "shape_camera": _camera_row(self.shape_camera),
+            "shape_camera": np.array([camera.scale, *camera_euler, *camera.translation[:2]]),
             "shape": self.params,
         }
         return np.concatenate([groups[key].ravel() for key in FEATURE_GROUPS])
@@ -85,7 +88,7 @@ def fit_face(landmarks: Array, eye_landmarks: Array, camera: Camera) -> FaceFit:
     Raises:
         ExtractionFailed: the points are no face in front of the camera.
     """
-    fit = fit_similarity(REFERENCE_SHAPE, landmarks, _WEIGHTS)
+    fit = _fit_reference(landmarks)
     params = params_from_shape((landmarks - fit.translation) @ fit.rotation / fit.scale)
     shape = shape_from_params(params)
     image_points = landmarks[:, :2]
@@ -106,11 +109,6 @@ def fit_face(landmarks: Array, eye_landmarks: Array, camera: Camera) -> FaceFit:
         shape_camera=fit,
         params=params,
     )
-
-
-def _camera_row(fit: Similarity) -> Array:
-    """p_scale, p_rx, p_ry, p_rz, p_tx, p_ty."""
-    return np.concatenate([[fit.scale], euler_from_rotation(fit.rotation), fit.translation[:2]])
 
 
 def _eye_depth(eye_landmarks: Array, rotation: Array, camera: Camera) -> Array:

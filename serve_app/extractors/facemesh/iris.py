@@ -8,24 +8,22 @@ import numpy.typing as npt
 from PIL import Image
 
 from serve_app.extractors.facemesh.crop import Crop, warp
-from serve_app.extractors.facemesh.landmarks import N_CONTOUR_POINTS
+from serve_app.extractors.facemesh.landmarks import N_CONTOUR_POINTS, points_of_eye
 from serve_app.extractors.facemesh.networks import Network
 
 Array = npt.NDArray[np.float64]
 
 _CROP_PER_EYE = 2.3
+_IRIS_ORDER = ([3, 2, 1, 4], [1, 2, 3, 4])  # after its middle: image-left, top, image-right, bottom, of either eye
 _CORNERS = ((33, 133), (362, 263))  # mesh points, image-left corner first, of the image-left eye and the other
 
 
 @dataclass(frozen=True)
 class Eye:
-    """One eye, in px of the picture: ``contour`` ``(16, 2)`` from the outer corner along the lower lid, then
-    along the upper lid; ``iris`` ``(4, 2)``, its image-left, top, image-right and bottom points.
-    """
+    """One eye, in px of the picture: its ``landmarks`` of the 68, ``(6, 2)``, and its 28 ``points``, ``(28, 2)``."""
 
-    contour: Array
-    iris: Array
-    image_right: bool
+    landmarks: Array
+    points: Array
 
 
 def find_eyes(network: Network, picture: Image.Image, mesh_points: Array) -> tuple[Eye, Eye]:
@@ -48,7 +46,7 @@ def _find_eye(network: Network, picture: Image.Image, mesh_points: Array, angle:
     side_px = math.dist(first, second) * _CROP_PER_EYE
     crop = Crop(center, side_px, angle, mirrored=image_right)  # the network knows one side only
     contour, iris = network(warp(picture, crop, network.input_side_px))
-    points = np.concatenate([contour.reshape(-1, 3)[:N_CONTOUR_POINTS], iris.reshape(-1, 3)[1:]])[:, :2]
-    placed = crop.to_picture(points.astype(np.float64) / network.input_side_px)
-    iris_points = placed[N_CONTOUR_POINTS:]  # right, top, left, bottom of the crop
-    return Eye(placed[:N_CONTOUR_POINTS], iris_points if image_right else iris_points[[2, 1, 0, 3]], image_right)
+    seen = [contour.reshape(-1, 3)[:N_CONTOUR_POINTS], iris.reshape(-1, 3)[_IRIS_ORDER[image_right]]]
+    points = np.concatenate(seen, dtype=np.float64)[:, :2] / network.input_side_px
+    placed = crop.to_picture(points_of_eye(points, image_right=image_right))
+    return Eye(placed[:6], placed[6:])

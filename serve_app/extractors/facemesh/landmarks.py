@@ -109,6 +109,7 @@ _MIRRORED_68 = [3, 2, 1, 0, 5, 4]
 _MIRRORED_LIDS = [6, 5, 4, 3, 2, 1, 0, 11, 10, 9, 8, 7]
 
 N_CONTOUR_POINTS = 16  # of the iris network's 71; the others are brows
+N_EYE_ROWS = 6 + 28
 
 
 def _matrix(rows: Mapping[int, Weights], shape: tuple[int, int]) -> Array:
@@ -127,36 +128,39 @@ def _both_halves(rows: Mapping[int, Weights]) -> dict[int, Weights]:
     return {**rows, **mirrored}
 
 
-_MESH_MATRIX = _matrix(_both_halves(_MESH_TO_68), (N_LANDMARKS, 468))
-_EYE_MATRIX = _matrix(dict(enumerate(_CONTOUR_TO_68)), (6, N_CONTOUR_POINTS))
-_LID_MATRIX = _matrix(dict(enumerate(_CONTOUR_TO_LIDS)), (12, N_CONTOUR_POINTS))
+def _eye_matrix(*, image_right: bool) -> Array:
+    """Weights ``(34, 20)`` from a contour of 16 points and an iris of 4 to the eye's six landmarks and its 28."""
+    six = _matrix(dict(enumerate(_CONTOUR_TO_68)), (6, N_CONTOUR_POINTS))
+    lids = _matrix(dict(enumerate(_CONTOUR_TO_LIDS)), (12, N_CONTOUR_POINTS))
+    if image_right:
+        six, lids = six[_MIRRORED_68], lids[_MIRRORED_LIDS]
+    matrix = np.zeros((N_EYE_ROWS, N_CONTOUR_POINTS + 4))
+    matrix[:6, :N_CONTOUR_POINTS], matrix[14:26, :N_CONTOUR_POINTS] = six, lids
+    matrix[6:14, N_CONTOUR_POINTS:], matrix[26:, N_CONTOUR_POINTS:] = _ring(1.0), _ring(PUPIL_PER_IRIS)[::-1]
+    return matrix
 
-# Rings on the unit circle, X right and Y down.
-_EIGHTHS = np.arange(8) * np.pi / 4
-_IRIS_RING = -np.stack([np.cos(_EIGHTHS), np.sin(_EIGHTHS)], axis=1)  # clockwise on screen from image-left
-_PUPIL_RING = PUPIL_PER_IRIS * _IRIS_RING[::-1]  # counter-clockwise from below left
+
+def _ring(radius: float) -> Array:
+    """Weights ``(8, 4)`` of an iris's image-left, top, image-right and bottom: clockwise on screen from image-left."""
+    eighths = np.arange(8) * np.pi / 4
+    x, y = radius * np.cos(eighths) / 2, radius * np.sin(eighths) / 2
+    return 0.25 + np.stack([x, y, -x, -y], axis=1)
+
+
+_MESH_MATRIX = _matrix(_both_halves(_MESH_TO_68), (N_LANDMARKS, 468))
+_MESH_POINTS = np.flatnonzero(_MESH_MATRIX.any(axis=0))  # a quarter of them has a say
+_MESH_WEIGHTS = np.ascontiguousarray(_MESH_MATRIX[:, _MESH_POINTS])
+_EYE_MATRICES = tuple(_eye_matrix(image_right=image_right) for image_right in (False, True))
 
 
 def landmarks_of_mesh(points: Array) -> Array:
     """Pick the 68 landmarks out of a mesh: ``(468, d)`` to ``(68, d)``."""
-    return np.asarray(_MESH_MATRIX @ points)
+    return np.asarray(_MESH_WEIGHTS @ points[_MESH_POINTS])
 
 
-def eye_of_contour(contour: Array, *, image_right: bool) -> Array:
-    """Six of the 68 landmarks, 36..41 or 42..47 in order, from a contour: ``(16, d)`` to ``(6, d)``."""
-    points = _EYE_MATRIX @ contour
-    return np.asarray(points[_MIRRORED_68] if image_right else points)
+def points_of_eye(points: Array, *, image_right: bool) -> Array:
+    """Six of the 68 landmarks, 36..41 or 42..47, then the eye's own 28 (iris ring, lids, pupil ring): ``(34, d)``.
 
-
-def eye_landmarks(contour: Array, iris: Array, *, image_right: bool) -> Array:
-    """The 28 landmarks of one eye: iris ring, lids, pupil ring, ``(28, 2)`` in the contour's unit.
-
-    ``contour`` is ``(16, 2)``; ``iris`` is ``(4, 2)``: its image-left, top, image-right and bottom points.
+    ``points`` is ``(20, d)``: a contour of 16, then the iris's image-left, top, image-right and bottom.
     """
-    lids = _LID_MATRIX @ contour
-    if image_right:
-        lids = lids[_MIRRORED_LIDS]
-    left, top, right, bottom = iris
-    axes = np.array([right - left, bottom - top]) / 2
-    center = iris.mean(axis=0)
-    return np.concatenate([center + _IRIS_RING @ axes, lids, center + _PUPIL_RING @ axes])
+    return np.asarray(_EYE_MATRICES[image_right] @ points)

@@ -63,9 +63,12 @@ class FaceSearch:
         self._short_range = FaceDetector(networks.short_range, SHORT_RANGE_LAYERS)
         self._full_range = FaceDetector(networks.full_range, FULL_RANGE_LAYERS)
 
-    def find(self, picture: Image.Image) -> FaceMesh | None:
-        """Find the face of a picture, looking at the whole of it."""
-        near = self._short_range.detect(picture, whole(picture))
+    def detect(self, picture: Image.Image) -> list[Detection]:
+        """Find where near faces may be, for ``find``."""
+        return self._short_range.detect(picture, whole(picture))
+
+    def find(self, picture: Image.Image, near: Sequence[Detection]) -> FaceMesh | None:
+        """Find the face of a picture, looking at the whole of it; ``near`` is what ``detect`` saw in it."""
         if any(detection.score >= _SURE_SCORE for detection in near):
             return self._best_mesh(picture, near, sure=True)
         best = self._best_mesh(picture, near, sure=False)

@@ -47,6 +47,15 @@ class Echo:
         return image
 
 
+class Chunks(Echo):
+    """Gives all images back together."""
+
+    def extract_chunk(self, images: Sequence[bytes], stop: threading.Event | None = None) -> list[bytes | FrameError]:
+        if b"bug" in images:
+            raise ZeroDivisionError
+        return [b"+".join(images)] * len(images)
+
+
 def test_each_image_has_its_slot(caplog: pytest.LogCaptureFixture) -> None:
     """A failure stands where its image stood; a bug is logged, and not told."""
     slots = asyncio.run(ExtractionWorker(Echo()).extract([b"a", b"unreadable", b"bug", b"b"]))
@@ -110,15 +119,16 @@ def test_a_caller_that_leaves_is_told_to_the_extractor() -> None:
 
 
 def test_an_extractor_of_chunks_is_given_whole_chunks() -> None:
-    """It pays for each call, and not for each frame."""
-
-    class Chunks(Echo):
-        def extract_chunk(
-            self, images: Sequence[bytes], stop: threading.Event | None = None
-        ) -> list[bytes | FrameError]:
-            return [b"+".join(images)] * len(images)
-
+    """It takes less time for frames together."""
     assert asyncio.run(ExtractionWorker(Chunks()).extract([b"1", b"2"])) == [b"1+2", b"1+2"]
+
+
+def test_a_bug_on_one_frame_of_a_chunk_costs_that_frame(caplog: pytest.LogCaptureFixture) -> None:
+    """The others are extracted one by one."""
+    slots = asyncio.run(ExtractionWorker(Chunks()).extract([b"1", b"bug", b"2"]))
+    assert (slots[0], slots[2]) == (b"1", b"2")
+    assert isinstance(slots[1], ExtractionFailed)
+    assert "each by itself" in caplog.text
 
 
 def test_health_and_the_end_are_the_extractors() -> None:

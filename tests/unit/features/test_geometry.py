@@ -10,10 +10,10 @@ from serve_app.features.geometry import (
     Array,
     Camera,
     Pose,
+    SimilarityFit,
     angle_between_rotations,
     euler_from_rotation,
     eyeball_center,
-    fit_similarity,
     gaze_angles,
     gaze_direction,
     lift,
@@ -100,7 +100,7 @@ def test_the_similarity_between_two_shapes_is_found() -> None:
     target = 1.7 * REFERENCE_SHAPE @ rotation.T + [5, 6, 7]
     weights = np.ones(68)
     target[60], weights[60] = 1e3, 0
-    fit = fit_similarity(REFERENCE_SHAPE, target, weights)
+    fit = SimilarityFit(REFERENCE_SHAPE, weights)(target)
     assert fit.scale == pytest.approx(1.7)
     assert np.allclose(fit.rotation, rotation)
     assert np.allclose(fit.translation, [5, 6, 7])
@@ -108,7 +108,7 @@ def test_the_similarity_between_two_shapes_is_found() -> None:
 
 def test_a_mirrored_shape_is_not_fitted_by_a_reflection() -> None:
     """A face has no mirror image it can turn into."""
-    fit = fit_similarity(REFERENCE_SHAPE, REFERENCE_SHAPE * [1, 1, -1], np.ones(68))
+    fit = SimilarityFit(REFERENCE_SHAPE, np.ones(68))(REFERENCE_SHAPE * [1, 1, -1])
     assert np.linalg.det(fit.rotation) == pytest.approx(1)
 
 

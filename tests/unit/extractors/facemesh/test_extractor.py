@@ -2,13 +2,14 @@
 
 from io import BytesIO
 from pathlib import Path
+from threading import Event
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 from PIL import Image, ImageOps
 
-from serve_app.errors import NoFace, Undecodable, WeightsMissing
+from serve_app.errors import ExtractionFailed, NoFace, Undecodable, WeightsMissing
 from serve_app.extractors.facemesh.extractor import FaceMeshExtractor
 from serve_app.features.schema import FEATURE_SLICES
 from serve_app.features.table import FaceFeatures, read_face, write_face
@@ -151,6 +152,29 @@ def test_a_broken_file_is_undecodable(extractor: FaceMeshExtractor, portrait: by
     """Half a portrait is no portrait."""
     with pytest.raises(Undecodable):
         extractor.extract(portrait[: len(portrait) // 2])
+
+
+def test_a_chunk_holds_what_each_frame_gives_alone(
+    extractor: FaceMeshExtractor, portrait: bytes, golden: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In any company, and however few pictures fit in memory at a time; a failure stands in its slot."""
+    faceless = (golden / "noface" / "frames" / "black.jpg").read_bytes()
+    images = [portrait, b"no picture", faceless, portrait, faceless]
+    together = extractor.extract_chunk(images)
+    assert isinstance(together[1], Undecodable)
+    assert [together[index] for index in (0, 2, 3, 4)] == [extractor.extract(images[index]) for index in (0, 2, 3, 4)]
+    monkeypatch.setattr("serve_app.extractors.facemesh.extractor._GROUP_PIXELS", 1)
+    assert [slot for slot in extractor.extract_chunk(images) if isinstance(slot, bytes)] == [
+        slot for slot in together if isinstance(slot, bytes)
+    ]
+
+
+def test_what_nobody_waits_for_is_not_begun(extractor: FaceMeshExtractor, portrait: bytes) -> None:
+    """The caller left."""
+    stop = Event()
+    stop.set()
+    outcomes = extractor.extract_chunk([portrait, portrait], stop)
+    assert [type(outcome) for outcome in outcomes] == [ExtractionFailed, ExtractionFailed]
 
 
 def test_the_pixel_limit_is_the_settings(portrait: bytes) -> None:

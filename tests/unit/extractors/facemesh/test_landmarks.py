@@ -5,12 +5,12 @@ import pytest
 
 from serve_app.extractors.facemesh.landmarks import (
     LANDMARK_TWINS,
-    eye_landmarks,
-    eye_of_contour,
     landmarks_of_mesh,
+    points_of_eye,
 )
 
 IRIS = np.array([[-2.0, 0.0], [0.0, -2.0], [2.0, 0.0], [0.0, 2.0]])
+AN_EYE = np.concatenate([np.zeros((16, 2)), IRIS])
 
 
 def test_every_landmark_is_a_weighted_mean() -> None:
@@ -31,17 +31,17 @@ def test_a_mirrored_contour_gives_mirrored_landmarks(image_right: bool) -> None:
     lower = np.stack([np.linspace(-5, 5, 9), np.linspace(0, 1, 9) * 0 + 1], axis=1)
     upper = np.stack([np.linspace(-4, 4, 7), np.full(7, -1.0)], axis=1)
     contour = np.concatenate([lower, upper]) * ([-1, 1] if image_right else [1, 1])
-    six = eye_of_contour(contour, image_right=image_right)
+    six, eye = np.split(points_of_eye(np.concatenate([contour, IRIS]), image_right=image_right), [6])
     assert (np.diff(six[:4, 0]) > 0).all()
     assert (six[1:3, 1] < six[4:, 1]).all()
-    lids = eye_landmarks(contour, IRIS, image_right=image_right)[8:20]
+    lids = eye[8:20]
     assert lids[:, 0].argmin() == 0
     assert lids[:, 0].argmax() == 6
 
 
 def test_the_iris_ring_runs_clockwise_from_image_left() -> None:
     """Left, above left, top, ..., below left; Y is down."""
-    ring = eye_landmarks(np.zeros((16, 2)), IRIS, image_right=False)[:8]
+    ring = points_of_eye(AN_EYE, image_right=False)[6:14]
     diagonal = 2 / np.sqrt(2)
     assert np.allclose(ring[:3], [[-2, 0], [-diagonal, -diagonal], [0, -2]])
     assert np.allclose(ring[4], [2, 0])
@@ -49,7 +49,7 @@ def test_the_iris_ring_runs_clockwise_from_image_left() -> None:
 
 def test_the_pupil_ring_runs_back_from_below_left() -> None:
     """Below left, bottom, ..., left; a fixed share of the iris."""
-    pupil = eye_landmarks(np.zeros((16, 2)), IRIS, image_right=False)[20:]
+    pupil = points_of_eye(AN_EYE, image_right=False)[26:]
     diagonal = 0.88 / np.sqrt(2)
     assert np.allclose(pupil[:2], [[-diagonal, diagonal], [0, 0.88]])
     assert np.allclose(pupil[7], [-0.88, 0])
