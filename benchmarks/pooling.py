@@ -106,7 +106,7 @@ def judge(pooled: Array, band: tuple[float, float]) -> list[str]:
 
     identities = np.tile(np.arange(pooled.shape[1]), 2)
     resamples = Resamples.draw(identities, seed=0, n_resamples=500)
-    estimates = resamples.estimate(measure, np.ones(len(labels), np.bool_)).T
+    estimates = resamples.estimate(measure).T
     whole = [f"{value:.3f} [{low:.3f}, {high:.3f}]" for value, low, high in estimates[:2]]
     return whole + [f"{100 * value:.1f}" for value, _, _ in estimates[2:]]
 

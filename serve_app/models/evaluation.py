@@ -96,6 +96,7 @@ def evaluate(rows: ScoredRows, *, seed: int = 0, n_resamples: int = 500) -> Eval
 
     A resample draws as many groups as there are, with replacement, and all rows of each: rows of one identity or
     video resemble each other, and would make the intervals too narrow one by one. The same seed, the same intervals.
+    Of a single group they have no width, and of a handful little meaning.
 
     Raises:
         RowsUnusable: the rows are all real or all fake, or have a score that is not a probability.
@@ -219,7 +220,7 @@ def _estimate_metrics(rows: ScoredRows, resamples: Resamples) -> dict[str, Estim
 
     limits = np.array([*_FPR_LIMITS.values()])
     names = ("auc", "eer", "log_loss", "brier", "ece", *_FPR_LIMITS)
-    estimates = resamples.estimate(measure, np.ones(len(rows), np.bool_))
+    estimates = resamples.estimate(measure)
     return {name: _estimate(column) for name, column in zip(names, estimates.T, strict=True)}
 
 
@@ -254,7 +255,7 @@ def _estimate_roc(rows: ScoredRows, resamples: Resamples) -> Roc:
     def measure(weights: Float64) -> Float64:
         return Rates.of(rows.labels, rows.scores, weights).tpr_at(_ROC_FPR)
 
-    return Roc(_ROC_FPR, *resamples.estimate(measure, np.ones(len(rows), np.bool_)))
+    return Roc(_ROC_FPR, *resamples.estimate(measure))
 
 
 def _estimate_reliability(rows: ScoredRows, resamples: Resamples) -> Reliability:
@@ -266,7 +267,7 @@ def _estimate_reliability(rows: ScoredRows, resamples: Resamples) -> Reliability
         with np.errstate(invalid="ignore"):  # a resample may miss a bin: NaN
             return np.asarray((weights @ (one_hot * (rows.labels == 1)[:, None])) / (weights @ one_hot))
 
-    share, low, high = resamples.estimate(measure, np.ones(len(rows), np.bool_))
+    share, low, high = resamples.estimate(measure)
     return Reliability(rows.scores @ one_hot / count, share, low, high, count.astype(np.int64))
 
 

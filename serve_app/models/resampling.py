@@ -35,13 +35,15 @@ class Resamples:
         drawn = np.random.default_rng(seed).multinomial(n_groups, np.full(n_groups, 1.0 / n_groups), n_resamples)
         return cls(np.concatenate([np.ones((1, n_groups), np.int64), drawn]), member)
 
-    def estimate(self, measure: Callable[[Float64], Float64], rows: npt.NDArray[np.bool_]) -> Float64:
-        """Apply ``measure``, weights ``(r, m)`` to values ``(r, k)``, to the ``m`` rows chosen by the mask ``(n,)``.
+    def estimate(
+        self, measure: Callable[[Float64], Float64], part: npt.NDArray[np.bool_] | slice = slice(None)
+    ) -> Float64:
+        """Apply ``measure``, weights ``(r, m)`` to values ``(r, k)``, to all rows, or to those of a mask ``(n,)``.
 
         The result is ``(3, k)``: the values, and their lower and upper 95 % bounds (percentile bootstrap; Efron 1979).
         Resamples in which a value is NaN, since they lack a class or a bin, do not count.
         """
-        member = self.member[rows]
+        member = self.member[part]
         step = max(_CHUNK_CELLS // len(member), 1)
         values = np.concatenate(
             [

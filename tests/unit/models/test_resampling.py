@@ -22,9 +22,7 @@ def covered(trial: int, *, by_group: bool) -> bool:
     labels = (groups % 2).astype(np.float64)
     scores = SEPARATION * labels + rng.normal(size=60)[groups] + rng.normal(size=300)
     resamples = Resamples.draw(groups if by_group else np.arange(300), seed=trial, n_resamples=200)
-    estimate = resamples.estimate(
-        lambda weights: Rates.of(labels, scores, weights).auc()[:, None], np.ones(300, np.bool_)
-    )
+    estimate = resamples.estimate(lambda weights: Rates.of(labels, scores, weights).auc()[:, None])
     return bool(estimate[1, 0] <= TRUE_AUC <= estimate[2, 0])
 
 
@@ -53,7 +51,7 @@ def test_a_resample_that_lacks_a_class_does_not_count() -> None:
     labels, scores = np.array([0.0, 1.0]), np.array([0.2, 0.6])
     resamples = Resamples.draw(np.array([7, 9]), seed=0, n_resamples=50)
     assert (resamples.counts == 0).any()
-    estimate = resamples.estimate(lambda weights: Rates.of(labels, scores, weights).auc()[:, None], labels >= 0)
+    estimate = resamples.estimate(lambda weights: Rates.of(labels, scores, weights).auc()[:, None])
     assert estimate.ravel().tolist() == [1.0, 1.0, 1.0]
 
 
