@@ -3,12 +3,19 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean, pstdev
-from typing import Literal
+from typing import Literal, Self, get_args
+
+import numpy as np
+import numpy.typing as npt
 
 from serve_app.settings import Backend
 
 Label = Literal["fake", "real"]
 Verdict = Literal["fake", "real", "uncertain", "not_applicable"]
+ReasonGroup = Literal["gaze", "eyes", "brows", "nose", "mouth", "outline", "face_shape", "head_pose"]
+
+REASON_GROUPS: tuple[ReasonGroup, ...] = get_args(ReasonGroup)
+"""The parts of a face that a score is explained by."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +34,42 @@ class ModelDescription:
     license: str
     sha256: str
     card: str
+
+
+@dataclass(frozen=True, eq=False)
+class RowScores:
+    """What a model says of ``n`` rows of features; None where it cannot say, or was not asked.
+
+    ``scores`` ``(n,) float32`` are P(fake). ``novelty`` ``(n,) float32`` is how far each row lies from the model's
+    training, in units of what is still known there: above 1 it is out of distribution. ``contributions`` ``(n, 8)
+    float32``, of each of ``REASON_GROUPS``, sum to the row's logit less that of a typical face.
+    """
+
+    scores: npt.NDArray[np.float32]
+    novelty: npt.NDArray[np.float32] | None = None
+    contributions: npt.NDArray[np.float32] | None = None
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def __getitem__(self, rows: slice) -> Self:
+        """Take some of the rows."""
+        return type(self)(
+            self.scores[rows],
+            None if self.novelty is None else self.novelty[rows],
+            None if self.contributions is None else self.contributions[rows],
+        )
+
+    @classmethod
+    def join(cls, parts: Sequence["RowScores"]) -> "RowScores":
+        """Put together what one model said of several batches: of all of them it says the same things."""
+        novelty = [part.novelty for part in parts if part.novelty is not None]
+        contributions = [part.contributions for part in parts if part.contributions is not None]
+        return cls(
+            np.concatenate([part.scores for part in parts]),
+            np.concatenate(novelty) if novelty else None,
+            np.concatenate(contributions) if contributions else None,
+        )
 
 
 @dataclass(frozen=True)
@@ -61,7 +104,7 @@ def predict_label(score: float, *, threshold: float) -> Prediction:
 def summarise(
     predictions: Sequence[Prediction], *, n_frames: int, threshold: float, uncertain_band: tuple[float, float]
 ) -> Summary:
-    """Summarise the scored frames of a request of ``n_frames``."""
+    """Summarise the scored frames of a request of ``n_frames``; the plain mean decides (docs/adr/0003-pooling.md)."""
     scores = [prediction.score for prediction in predictions]
     average_score = fmean(scores) if scores else None
     fake_count = sum(prediction.label == "fake" for prediction in predictions)

@@ -14,6 +14,7 @@ from serve_app.model_names import parse_model_name
 from serve_app.models.evaluation import sigmoid
 from serve_app.models.registry import Manifest, ModelRegistry
 from serve_app.models.runtimes import Runtime, load_runtime
+from serve_app.predictions import RowScores
 from serve_app.settings import Backend
 
 logger = logging.getLogger(__name__)
@@ -58,6 +59,13 @@ class Detector:
     def scores(self, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Score rows of ``(n, 674) float32`` raw features: calibrated P(fake), ``(n,) float32`` in 0..1.
 
+        Raises what ``judge`` does.
+        """
+        return self.judge(features).scores
+
+    def judge(self, features: npt.NDArray[np.float32], *, with_reasons: bool = False) -> RowScores:
+        """Score rows of ``(n, 674) float32`` raw features, and say how new they are; explain them ``with_reasons``.
+
         Raises:
             ValueError: the features have another shape, or are not all finite.
         """
@@ -66,10 +74,11 @@ class Detector:
         if not np.isfinite(features).all():
             raise ValueError("features must be finite")
         if not len(features):
-            return np.empty(0, np.float32)
-        logits = self._runtime.logits(features)
+            return RowScores(np.empty(0, np.float32))
+        reading = self._runtime.read(features, with_reasons=with_reasons)
         calibration = self.manifest.calibration
-        return (calibration.scores(logits) if calibration else sigmoid(logits)).astype(np.float32)
+        scores = calibration.scores(reading.logits) if calibration else sigmoid(reading.logits)
+        return RowScores(scores.astype(np.float32), reading.novelty, reading.contributions)
 
 
 class Detectors:

@@ -1,6 +1,7 @@
 """Runtimes: what computes a model's logits from raw features, one for each kind of file."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -11,9 +12,11 @@ from safetensors.torch import load as load_safetensors
 
 from serve_app.errors import ArtifactInvalid
 from serve_app.features.schema import FEATURE_COUNT
+from serve_app.models.explanation import contributions
 from serve_app.models.network import DeepfakeNet
+from serve_app.models.novelty import Novelty, share_outside
 from serve_app.models.onnx_graph import open_onnx
-from serve_app.models.registry import Manifest, Output
+from serve_app.models.registry import Manifest, NoveltyLimits, Output
 from serve_app.models.torch_export import open_export
 
 Rows = npt.NDArray[np.float32]
@@ -23,26 +26,47 @@ _PROBE_ROWS = (1, 3)  # a model that squeezes its output, or fixes its batch, fa
 _CERTAINTY = 1e-7  # probabilities are taken to be this far from 0 and 1: what a float32 next to 1 resolves
 
 
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """Logits ``(n,) float32``; ``novelty`` ``(n,)`` and ``contributions`` ``(n, 8)`` as in ``RowScores``, or None."""
+
+    logits: Logits
+    novelty: Rows | None = None
+    contributions: Rows | None = None
+
+
 class Runtime(Protocol):
     """A loaded model."""
 
-    def logits(self, rows: Rows) -> Logits:
-        """Compute the logits ``(n,) float32`` of raw features ``(n, 674) float32``; a positive one says fake."""
+    def read(self, rows: Rows, *, with_reasons: bool) -> Reading:
+        """Compute the logits of raw features ``(n, 674) float32``, a positive one says fake; and what else it can."""
         ...
 
 
 class NetworkRuntime:
     """The project's own network, in torch."""
 
-    def __init__(self, network: DeepfakeNet, device: torch.device) -> None:
-        self.network = network.eval().to(device)
-        self.device = device
+    def __init__(self, network: DeepfakeNet, limits: NoveltyLimits | None, device: torch.device) -> None:
+        self._network = network.eval().to(device)
+        self._limits = limits
+        self._device = device
 
-    def logits(self, rows: Rows) -> Logits:
-        """Compute the logits ``(n,) float32`` of raw features ``(n, 674) float32``."""
+    def read(self, rows: Rows, *, with_reasons: bool) -> Reading:
+        """Compute the logits of raw features ``(n, 674) float32``, their novelty, and on demand their reasons."""
         with torch.inference_mode():
-            logits: torch.Tensor = self.network(torch.tensor(rows, dtype=torch.float32, device=self.device))
-        return logits.cpu().numpy()
+            features = torch.tensor(rows, dtype=torch.float32, device=self._device)
+            points, measures = self._network.inputs(features)
+            reasons = contributions(self._network, points, measures).cpu().numpy() if with_reasons else None
+            logits = self._network.classify(points, measures).cpu().numpy()
+            return Reading(logits, self._novelty(features, points, measures), reasons)
+
+    def _novelty(self, features: torch.Tensor, points: torch.Tensor, measures: torch.Tensor) -> Rows | None:
+        """The larger of the two that make a row new, in limits."""
+        novelty, limits = self._network.novelty, self._limits
+        if novelty is None or limits is None:
+            return None
+        distance, outside = novelty(points, measures) / limits.distance, share_outside(features) / limits.outside
+        return torch.maximum(distance, outside).cpu().numpy()
 
 
 class GraphRuntime:
@@ -54,20 +78,21 @@ class GraphRuntime:
         for n_rows in _PROBE_ROWS:
             self._probe(n_rows)
 
-    def logits(self, rows: Rows) -> Logits:
-        """Compute the logits ``(n,) float32`` of raw features ``(n, 674) float32``.
+    def read(self, rows: Rows, *, with_reasons: bool = False) -> Reading:
+        """Compute the logits of raw features ``(n, 674) float32``; a graph has neither novelty nor reasons.
 
         Raises:
             ArtifactInvalid: the graph gave something else than its manifest says.
         """
+        del with_reasons
         try:
-            return to_logits(self._compute(rows), len(rows), self._manifest.output)
+            return Reading(to_logits(self._compute(rows), len(rows), self._manifest.output))
         except ValueError as exc:
             raise ArtifactInvalid(f"{self._manifest.label}: {exc}") from exc
 
     def _probe(self, n_rows: int) -> None:
         try:
-            self.logits(np.zeros((n_rows, FEATURE_COUNT), np.float32))
+            self.read(np.zeros((n_rows, FEATURE_COUNT), np.float32))
         except ArtifactInvalid:
             raise
         except Exception as exc:  # each runtime has its own classes; whatever it is, the graph cannot be used
@@ -88,7 +113,28 @@ def load_runtime(manifest: Manifest, content: bytes, device: torch.device, *, cp
         return GraphRuntime(open_onnx(content, manifest.label, device, cpu_threads=cpu_threads), manifest)
     if manifest.architecture == "torch-export":
         return GraphRuntime(open_export(content, manifest.label, device), manifest)
-    return NetworkRuntime(_load_network(manifest, content), device)
+    return NetworkRuntime(load_network(manifest, content), manifest.novelty, device)
+
+
+def load_network(manifest: Manifest, weights: bytes) -> DeepfakeNet:
+    """Read the project's own network from safetensors.
+
+    Raises:
+        ArtifactInvalid: the weights are not this network's, or not all finite.
+    """
+    network = DeepfakeNet(manifest.backend)
+    network.novelty = Novelty() if manifest.novelty else None
+    try:
+        tensors = load_safetensors(weights)
+        network.load_state_dict(tensors)
+    except (SafetensorError, RuntimeError) as exc:
+        reason = str(exc).splitlines()[0]
+        raise ArtifactInvalid(
+            f"{manifest.label}: its weights do not fit the network: {reason}; train it again"
+        ) from exc
+    if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
+        raise ArtifactInvalid(f"{manifest.label}: its weights are not all finite; train it again")
+    return network
 
 
 def to_logits(values: npt.NDArray[np.float32], n_rows: int, output: Output) -> Logits:
@@ -117,18 +163,3 @@ def to_logits(values: npt.NDArray[np.float32], n_rows: int, output: Output) -> L
 def _logit(probabilities: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     inside = np.clip(probabilities, _CERTAINTY, 1 - _CERTAINTY)
     return np.asarray(np.log(inside) - np.log1p(-inside))
-
-
-def _load_network(manifest: Manifest, weights: bytes) -> DeepfakeNet:
-    network = DeepfakeNet(manifest.backend)
-    try:
-        tensors = load_safetensors(weights)
-        network.load_state_dict(tensors)
-    except (SafetensorError, RuntimeError) as exc:
-        reason = str(exc).splitlines()[0]
-        raise ArtifactInvalid(
-            f"{manifest.label}: its weights do not fit the network: {reason}; train it again"
-        ) from exc
-    if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
-        raise ArtifactInvalid(f"{manifest.label}: its weights are not all finite; train it again")
-    return network

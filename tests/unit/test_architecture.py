@@ -7,7 +7,15 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-EDGE = ("serve_app.app", "serve_app.cli", "serve_app.client", "serve_app.console", "serve_app.launcher")
+MODEL_COMMANDS = ("serve_app.model_commands", "serve_app.model_options", "serve_app.model_tables")
+EDGE = (
+    "serve_app.app",
+    "serve_app.cli",
+    "serve_app.client",
+    "serve_app.console",
+    "serve_app.launcher",
+    *MODEL_COMMANDS,
+)
 CORE = (
     "serve_app.errors",
     "serve_app.settings",
@@ -49,6 +57,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "serve_app.features",
         "serve_app.model_names",
         "serve_app.models",
+        "serve_app.predictions",
     ),
     "serve_app.pipeline": CORE,
     "serve_app.sessions": CORE,
@@ -59,6 +68,9 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "serve_app.doctor": (*CORE, "serve_app.extractors", "serve_app.models"),
     "serve_app.console": ("serve_app.client",),
     "serve_app.cli": ("serve_app",),
+    "serve_app.model_options": ("serve_app.settings", "serve_app.model_commands"),
+    "serve_app.model_commands": ("serve_app",),
+    "serve_app.model_tables": ("serve_app.models",),
     "serve_app.app": ("deployments", "serve_app.settings"),
     "deployments": ("deployments", "serve_app"),
 }
@@ -71,9 +83,10 @@ DOORS: dict[str, tuple[str, ...]] = {
     "starlette": ("serve_app.http", "deployments.ingress"),
     "ai_edge_litert": ("serve_app.extractors.facemesh",),
     "safetensors": ("serve_app.models",),
+    "matplotlib": ("serve_app.models.plots",),
     "onnxruntime": ("serve_app.models.onnx_graph",),
     "requests": ("serve_app.client", "serve_app.launcher", "serve_app.cli"),
-    "rich": ("serve_app.console", "serve_app.cli"),
+    "rich": ("serve_app.console", "serve_app.cli", "serve_app.model_commands", "serve_app.model_tables"),
     "yaml": ("serve_app.launcher",),
     "subprocess": ("serve_app.wheels", "serve_app.launcher", "serve_app.extractors.openface"),
 }

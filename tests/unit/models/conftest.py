@@ -20,6 +20,8 @@ from serve_app.settings import DEFAULT_MODEL, PRETRAINED_DIR
 FRESH_SEED = 20_240  # not a seed of the shipped model's training
 EditManifest = Callable[..., None]
 
+torch.set_num_threads(1)  # as the service does; more of them only contend, and many times slower, on busy cores
+
 
 @pytest.fixture
 def models_dir(tmp_path: Path) -> Path:

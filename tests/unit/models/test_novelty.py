@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -10,17 +11,19 @@ import torch
 from PIL import Image
 
 from serve_app.demo import talking_head_frames
+from serve_app.errors import ArtifactInvalid
 from serve_app.extractors.facemesh.extractor import FaceMeshExtractor
 from serve_app.features.schema import FEATURE_SLICES
 from serve_app.features.table import read_face
 from serve_app.models.artifact import pack_weights
+from serve_app.models.detector import Detector
 from serve_app.models.network import DeepfakeNet
 from serve_app.models.novelty import Novelty, fit_novelty, share_outside
-from serve_app.models.registry import NoveltyLimits
-from serve_app.models.runtimes import load_network
+from serve_app.models.registry import ModelRegistry, NoveltyLimits
 from serve_app.models.simulation import SimulatedRows, simulate
 from serve_app.models.training import reference_tensors
-from serve_app.settings import Backend
+from serve_app.settings import DEFAULT_MODEL, Backend
+from tests.unit.models.conftest import EditManifest
 
 Rows = npt.NDArray[np.float32]
 
@@ -112,19 +115,46 @@ def extracted(extractor: FaceMeshExtractor, frames: list[bytes], box: tuple[int,
     return np.stack([read_face(extractor.extract(cropped(frame)), min_confidence=0.7).features for frame in frames])
 
 
-def test_the_constants_are_saved_with_the_weights(facemesh: Fitted, fresh_rows: SimulatedRows) -> None:
-    """To the bit."""
-    weights, _ = pack_weights(facemesh.network)
-    loaded = load_network(weights, "facemesh", "a model")
-    assert loaded.novelty is not None
-    again = Fitted(loaded.eval(), loaded.novelty, facemesh.limits)
-    np.testing.assert_array_equal(again.distances(fresh_rows.features), facemesh.distances(fresh_rows.features))
+def load(
+    fitted: Fitted, models_dir: Path, model_folder: Path, edit_manifest: EditManifest, **changes: object
+) -> Detector:
+    """Put the network in a shipped model's place and load it."""
+    weights, sha256 = pack_weights(fitted.network)
+    (model_folder / "weights.safetensors").write_bytes(weights)
+    edit_manifest(weights_sha256=sha256, **changes)
+    registry = ModelRegistry(models_dir)
+    return Detector.load(registry, registry.load_manifest(DEFAULT_MODEL, 1), torch.device("cpu"))
 
 
-def test_weights_from_before_there_was_novelty_load() -> None:
-    """They say nothing of it."""
-    weights, _ = pack_weights(DeepfakeNet("facemesh"))
-    assert load_network(weights, "facemesh", "a model").novelty is None
+def test_the_constants_are_saved_with_the_weights(
+    facemesh: Fitted, fresh_rows: SimulatedRows, models_dir: Path, model_folder: Path, edit_manifest: EditManifest
+) -> None:
+    """And the limits with the manifest: a row beyond one of them is above 1."""
+    detector = load(facemesh, models_dir, model_folder, edit_manifest, novelty=facemesh.limits.model_dump())
+    novelty = detector.judge(fresh_rows.features).novelty
+    assert novelty is not None
+    outside = share_outside(torch.from_numpy(fresh_rows.features)).numpy() / facemesh.limits.outside
+    np.testing.assert_allclose(novelty, np.maximum(facemesh.distances(fresh_rows.features), outside), rtol=1e-4)
+
+
+def test_limits_without_constants_are_refused(
+    facemesh: Fitted, models_dir: Path, model_folder: Path, edit_manifest: EditManifest
+) -> None:
+    """And the other way round: one of them alone says nothing."""
+    with pytest.raises(ArtifactInvalid, match="do not fit the network"):
+        load(facemesh, models_dir, model_folder, edit_manifest, novelty=None)
+    bare = Fitted(DeepfakeNet("facemesh"), facemesh.novelty, facemesh.limits)
+    with pytest.raises(ArtifactInvalid, match="do not fit the network"):
+        load(bare, models_dir, model_folder, edit_manifest, novelty=facemesh.limits.model_dump())
+
+
+def test_a_model_from_before_there_was_novelty_says_nothing_of_it(
+    fresh_rows: SimulatedRows, models_dir: Path, model_folder: Path, edit_manifest: EditManifest, facemesh: Fitted
+) -> None:
+    """None, rather than a row that passes for known."""
+    bare = Fitted(DeepfakeNet("facemesh"), facemesh.novelty, facemesh.limits)
+    detector = load(bare, models_dir, model_folder, edit_manifest, novelty=None)
+    assert detector.judge(fresh_rows.features[:3]).novelty is None
 
 
 @pytest.mark.parametrize("fill", [0.0, -1.0, 1e9])

@@ -1,0 +1,113 @@
+"""Why a score is what it is: contributions of the parts of a face."""
+
+from itertools import product
+from math import comb
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+
+from serve_app.models import explanation
+from serve_app.models.detector import Detector
+from serve_app.models.explanation import contributions
+from serve_app.models.network import DeepfakeNet
+from serve_app.models.registry import ModelRegistry
+from serve_app.models.runtimes import load_network
+from serve_app.models.simulation import FakeFamily, simulate
+from serve_app.predictions import REASON_GROUPS
+from serve_app.settings import DEFAULT_MODEL, PRETRAINED_DIR, Backend
+
+N_GROUPS = len(REASON_GROUPS)
+
+
+@pytest.fixture(scope="module")
+def network() -> DeepfakeNet:
+    """The shipped one for the face mesh."""
+    registry = ModelRegistry(PRETRAINED_DIR)
+    manifest = registry.load_manifest(DEFAULT_MODEL, 1)
+    return load_network(manifest, registry.load_weights(manifest)).eval()
+
+
+def fakes(family: FakeFamily, backend: Backend = "facemesh", n_identities: int = 20) -> npt.NDArray[np.float32]:
+    rows = simulate(31, n_identities, backend=backend, families=[family])
+    return rows.features[rows.labels == 1]
+
+
+def mean_reasons(detector: Detector, rows: npt.NDArray[np.float32]) -> dict[str, float]:
+    reasons = detector.judge(rows, with_reasons=True).contributions
+    assert reasons is not None
+    return dict(zip(REASON_GROUPS, reasons.mean(axis=0).tolist(), strict=True))
+
+
+@torch.no_grad()
+def test_contributions_sum_to_the_logit_less_a_typical_faces(network: DeepfakeNet) -> None:
+    """Nothing is left over that no part explains."""
+    points, measures = network.inputs(torch.from_numpy(fakes(FakeFamily.BLEND)))
+    typical = network.classify(torch.zeros_like(points), torch.zeros_like(measures))
+    gap = network.classify(points, measures) - typical - contributions(network, points, measures).sum(dim=1)
+    assert gap.abs().max() < 1e-3
+
+
+@torch.no_grad()
+def test_contributions_come_close_to_exact_shapley_values(network: DeepfakeNet) -> None:
+    """Which take all 256 sets of parts."""
+    points, measures = network.inputs(torch.from_numpy(fakes(FakeFamily.BLEND, n_identities=4)))
+    exact = shapley_values(network, points, measures)
+    close = contributions(network, points, measures)
+    assert (close - exact).abs().mean() < 0.1 * exact.abs().mean()
+
+
+def shapley_values(network: DeepfakeNet, points: torch.Tensor, measures: torch.Tensor) -> torch.Tensor:
+    """By definition: the mean gain of a part over all sets of the others, each size of set weighing the same."""
+    logits = {}
+    for kept in product((0.0, 1.0), repeat=N_GROUPS):
+        mask = torch.tensor(kept)
+        logits[kept] = network.classify(
+            points * mask[explanation.POINT_GROUPS], measures * mask[explanation.MEASURE_GROUPS]
+        )
+    values = torch.zeros(len(points), N_GROUPS)
+    for kept, without in logits.items():
+        for group in [group for group in range(N_GROUPS) if not kept[group]]:
+            joined = logits[(*kept[:group], 1.0, *kept[group + 1 :])]
+            values[:, group] += (joined - without) / (N_GROUPS * comb(N_GROUPS - 1, int(sum(kept))))
+    return values
+
+
+@pytest.mark.parametrize("backend", ["facemesh", "openface"])
+def test_mismatched_eyes_are_explained_by_the_gaze(
+    detector: Detector, openface_detector: Detector, backend: Backend
+) -> None:
+    """In most rows, and by far on average."""
+    chosen = detector if backend == "facemesh" else openface_detector
+    rows = fakes(FakeFamily.GAZE, backend)
+    reasons = chosen.judge(rows, with_reasons=True).contributions
+    assert reasons is not None
+    assert (reasons.argmax(axis=1) == REASON_GROUPS.index("gaze")).mean() >= 0.7
+    means = mean_reasons(chosen, rows)
+    assert means["gaze"] > 3 * max(value for group, value in means.items() if group != "gaze")
+
+
+@pytest.mark.parametrize("backend", ["facemesh", "openface"])
+def test_a_swapped_face_is_explained_by_its_shape(
+    detector: Detector, openface_detector: Detector, backend: Backend
+) -> None:
+    """Not by where it looks, nor by how the head is held."""
+    means = mean_reasons(detector if backend == "facemesh" else openface_detector, fakes(FakeFamily.FACE_SWAP, backend))
+    shape = sum(means[group] for group in ("face_shape", "outline", "brows", "nose", "mouth"))
+    assert shape > 3 * (means["gaze"] + means["head_pose"])
+    assert shape > 1
+
+
+def test_a_foreign_mouth_is_explained_by_the_mouth(detector: Detector) -> None:
+    """And by the shape it does not go with."""
+    means = mean_reasons(detector, fakes(FakeFamily.MOUTH))
+    assert set(sorted(means, key=lambda group: means[group])[-2:]) == {"mouth", "face_shape"}
+
+
+def test_reasons_are_given_on_demand_only(detector: Detector) -> None:
+    """They cost many times the score, which is the same with them."""
+    rows = fakes(FakeFamily.GAZE, n_identities=5)
+    plain, explained = detector.judge(rows), detector.judge(rows, with_reasons=True)
+    assert plain.contributions is None
+    np.testing.assert_array_equal(plain.scores, explained.scores)
