@@ -1,4 +1,4 @@
-"""The command line: ``deepfake-serve run | predict | demo | doctor | train | fetch-weights``."""
+"""The command line: ``deepfake-serve run | predict | demo | doctor | fetch-weights``, and ``model_options``."""
 
 import argparse
 import json
@@ -8,7 +8,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import get_args
 
 import requests
 from pydantic import ValidationError
@@ -22,8 +21,9 @@ from serve_app.demo import fetch_portrait, talking_head_frames
 from serve_app.errors import ServiceError
 from serve_app.extractors.facemesh.weights import fetch_weights
 from serve_app.frames import ACCEPTED_EXTENSIONS
+from serve_app.model_options import add_model_commands
 from serve_app.portraits import PEOPLE
-from serve_app.settings import DEFAULT_MODEL, MAX_FRAMES, Backend, ExtractorSettings, LaunchSettings, cache_dir
+from serve_app.settings import DEFAULT_MODEL, MAX_FRAMES, ExtractorSettings, LaunchSettings, cache_dir
 
 _SERVICE_URL = "http://127.0.0.1:8001"
 _START_TIMEOUT_S = 240.0
@@ -78,13 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     doctor.add_argument("--json", action="store_true", help="print each finding as one line of JSON")
     doctor.set_defaults(command=_doctor)
 
-    train = commands.add_parser("train", help="train the default model on simulated faces")
-    train.add_argument("output_dir", type=Path, help="a models folder: the model becomes its newest version")
-    train.add_argument("--backend", choices=get_args(Backend), default="facemesh", help="whose features it will take")
-    train.add_argument("--seed", type=int, default=1)
-    train.add_argument("--identities", type=int, default=10_000, help="simulated people to train on (default: 10000)")
-    train.add_argument("--epochs", type=int, default=8, help="passes over them (default: 8)")
-    train.set_defaults(command=_train)
+    add_model_commands(commands)
 
     fetch = commands.add_parser("fetch-weights", help="download the face-mesh networks into the cache, once")
     fetch.add_argument("--portrait", action="store_true", help="and the public-domain portraits")
@@ -181,22 +175,6 @@ def _doctor(args: argparse.Namespace) -> int:
             if finding.remedy:
                 _out.print(f"{'':>20}{escape(finding.remedy)}", highlight=False, soft_wrap=True)
     return _EXIT_FAILED if n_broken else 0
-
-
-def _train(args: argparse.Namespace) -> int:
-    from serve_app.models.training import EpochReport, Recipe, train_default  # noqa: PLC0415 - torch takes seconds to import
-
-    def show(report: EpochReport) -> None:
-        _err.print(
-            f"epoch {report.epoch}/{report.epochs}: loss {report.loss:.4f}, "
-            f"AUC on held-out simulated identities {report.validation_auc:.4f}",
-            highlight=False,
-        )
-
-    recipe = Recipe(args.backend, args.seed, args.identities, args.epochs)
-    manifest = train_default(args.output_dir, recipe, on_progress=show)
-    _out.print_json(manifest.model_dump_json(include={"name", "version", "backend", "metrics"}))
-    return 0
 
 
 def _fetch_weights(args: argparse.Namespace) -> int:

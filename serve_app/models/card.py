@@ -99,8 +99,17 @@ def write_card(manifest: Manifest) -> str:
         low=band.low,
         high=band.high,
         calibration=calibration.method,
-        metrics="\n".join(_metrics(manifest.metrics)),
+        metrics="\n".join(metric_rows(manifest.metrics)),
     )
+
+
+def metric_rows(metrics: Mapping[str, float]) -> Iterator[str]:
+    """Write a row of a Markdown table for each metric, with its interval where there is one."""
+    for name, value in metrics.items():
+        if not name.endswith(("_low", "_high")):
+            low, high = metrics.get(f"{name}_low"), metrics.get(f"{name}_high")
+            interval = "" if low is None or high is None else f" [{low:.4f}, {high:.4f}]"
+            yield f"| {name} | {value:.4f}{interval} |"
 
 
 def _rows(training: TrainingSummary, backend: Backend) -> Iterator[str]:
@@ -120,12 +129,3 @@ def _measured(training: TrainingSummary) -> Iterator[str]:
         yield _MEASURED_SIMULATED
     if training.n_labelled_rows:
         yield _MEASURED_LABELLED
-
-
-def _metrics(metrics: Mapping[str, float]) -> Iterator[str]:
-    """A table row for each metric, with its interval where there is one."""
-    for name, value in metrics.items():
-        if not name.endswith(("_low", "_high")):
-            low, high = metrics.get(f"{name}_low"), metrics.get(f"{name}_high")
-            interval = "" if low is None or high is None else f" [{low:.4f}, {high:.4f}]"
-            yield f"| {name} | {value:.4f}{interval} |"

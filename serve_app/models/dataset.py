@@ -58,6 +58,12 @@ class LabelledRows:
         """Take simulated rows, grouped by identity."""
         return cls(rows.features, rows.labels, rows.family, rows.identity)
 
+    @classmethod
+    def joined(cls, first: "LabelledRows", second: "LabelledRows") -> "LabelledRows":
+        """Append other people's rows."""
+        apart = replace(second, group=second.group + first.group.max() + 1)
+        return cls(*(np.concatenate([getattr(rows, field.name) for rows in (first, apart)]) for field in fields(cls)))
+
     def take(self, rows: npt.NDArray[np.intp] | npt.NDArray[np.bool_]) -> "LabelledRows":
         """Choose rows by index, or by a mask."""
         return replace(self, **{field.name: getattr(self, field.name)[rows] for field in fields(self)})

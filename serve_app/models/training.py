@@ -1,5 +1,6 @@
-"""Training the default model on simulated faces, identities held out for calibration and for the test."""
+"""Training: the network learns to tell fakes from reals, epoch by epoch, and can go on where it was interrupted."""
 
+import hashlib
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,42 +12,29 @@ import torch
 from torch import Tensor, nn
 
 from serve_app.features.shape import REFERENCE_SHAPE, SHAPE_MODES
-from serve_app.models.artifact import pack_weights, write_artifact
-from serve_app.models.calibration import TemperatureCalibration, fit_temperature
-from serve_app.models.card import write_card
-from serve_app.models.evaluation import auc, sigmoid, simulated_metrics
+from serve_app.models.checkpoint import Learner, load_checkpoint, save_checkpoint
+from serve_app.models.evaluation import auc
+from serve_app.models.mixture import Mixture
 from serve_app.models.network import DeepfakeNet
-from serve_app.models.registry import (
-    Manifest,
-    ModelRegistry,
-    TrainingSummary,
-    UncertainBand,
-    feature_list,
-)
-from serve_app.models.simulation import SimulatedRows, simulate
-from serve_app.settings import DEFAULT_MODEL, Backend
+from serve_app.settings import Backend
 
 _BATCH_ROWS = 256
 _LEARNING_RATE = 3e-3
 _WEIGHT_DECAY = 0.1
-_HELD_OUT_SHARE = 4  # one identity held out for validation, and one for the test, per this many in training
-_UNCERTAIN = UncertainBand(low=0.35, high=0.65)  # a calibrated score in here is right less than two times in three
-_CREATED_BY = "deepfake-serve train"
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """What to train: for whose features, from which seed, on how many simulated people, how many times over."""
+class TrainingPlan:
+    """How to fit: for whose features, from which seed, how many times over all rows."""
 
     backend: Backend
     seed: int
-    n_identities: int
     epochs: int
 
 
 @dataclass(frozen=True)
 class EpochReport:
-    """Where training stands: ``epoch`` from 1 of ``epochs``, mean loss in nats, AUC on the validation identities."""
+    """Where training stands: ``epoch`` from 1 of ``epochs``, mean loss in nats, AUC on the validation rows."""
 
     epoch: int
     epochs: int
@@ -55,43 +43,41 @@ class EpochReport:
 
 
 @dataclass(frozen=True)
-class _Split:
-    train: SimulatedRows
-    validation: SimulatedRows
-    test: SimulatedRows
+class CheckpointFile:
+    """Where to keep a checkpoint, and whether to go on from the one that is there."""
+
+    path: Path
+    is_resumed: bool = False
 
 
-def train_default(output_dir: Path, recipe: Recipe, *, on_progress: Callable[[EpochReport], None]) -> Manifest:
-    """Train, calibrate, test and write ``<output_dir>/mobilenetv2_celebv2/<next version>/``.
+def train_network(
+    plan: TrainingPlan,
+    rows: Mixture,
+    *,
+    checkpoint: CheckpointFile | None = None,
+    on_epoch: Callable[[EpochReport], None] = lambda report: None,
+) -> DeepfakeNet:
+    """Minimise the cross-entropy with AdamW on a one-cycle schedule.
 
-    Simulates 4 rows for each of ``n_identities``; the same recipe gives the same model on one machine.
+    The same plan and rows give the same network on one machine, to the bit, interrupted or not: every epoch has a
+    seed of its own.
+
+    Raises:
+        CheckpointUnusable: training is to go on from a checkpoint that is not there, or not of this training.
     """
-    split = _simulate_split(recipe)
-    network = _train_network(recipe, split, on_progress)
-    temperature = fit_temperature(split.validation.labels, compute_logits(network, split.validation.features))
-    scores = sigmoid(compute_logits(network, split.test.features) / temperature)
-    weights, weights_sha256 = pack_weights(network)
-    manifest = Manifest(
-        name=DEFAULT_MODEL,
-        version=max(ModelRegistry(output_dir).versions(DEFAULT_MODEL), default=0) + 1,
-        architecture="inverted-residual-1d",
-        backend=recipe.backend,
-        features=feature_list(),
-        uncertain_band=_UNCERTAIN,
-        calibration=TemperatureCalibration(temperature=temperature),
-        weights_sha256=weights_sha256,
-        license="Apache-2.0",
-        metrics=simulated_metrics(split.test.labels, scores, split.test.family),
-        training=TrainingSummary(
-            created_by=_CREATED_BY,
-            seed=recipe.seed,
-            n_identities=recipe.n_identities,
-            n_rows=len(split.train),
-            epochs=recipe.epochs,
-        ),
-    )
-    write_artifact(output_dir, manifest, weights, write_card(manifest))
-    return manifest
+    features, labels = torch.from_numpy(rows.train.features), torch.from_numpy(rows.train.labels)
+    fingerprint = _fingerprint(plan, rows) if checkpoint else ""
+    with torch.random.fork_rng(devices=[]):
+        learner = _make_learner(plan, features[labels == 0], len(rows.drawn))
+        done = load_checkpoint(checkpoint.path, learner, fingerprint) if checkpoint and checkpoint.is_resumed else 0
+        for epoch in range(done + 1, plan.epochs + 1):
+            _seed(plan, epoch)
+            loss = _train_epoch(learner, features, labels, torch.from_numpy(rows.drawn))
+            validation_auc = auc(rows.validation.labels, compute_logits(learner.network, rows.validation.features))
+            if checkpoint:
+                save_checkpoint(checkpoint.path, learner, epoch, fingerprint)
+            on_epoch(EpochReport(epoch, plan.epochs, loss, validation_auc))
+    return learner.network
 
 
 def compute_logits(network: DeepfakeNet, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -109,51 +95,30 @@ def reference_tensors() -> tuple[Tensor, Tensor]:
     return shape, modes
 
 
-def _simulate_split(recipe: Recipe) -> _Split:
-    """Simulate three sets of rows from independent seeds: no identity, and no donor, is in two of them."""
-    seeds = np.random.SeedSequence(recipe.seed).generate_state(3)
-    n_held_out = max(recipe.n_identities // _HELD_OUT_SHARE, 1)
-    sizes = (recipe.n_identities, n_held_out, n_held_out)
-    return _Split(
-        *(simulate(int(part_seed), size, backend=recipe.backend) for part_seed, size in zip(seeds, sizes, strict=True))
+def _make_learner(plan: TrainingPlan, real_features: Tensor, n_drawn: int) -> Learner:
+    _seed(plan, 0)
+    network = DeepfakeNet(plan.backend)
+    network.inputs.fit(real_features, *reference_tensors())
+    optimizer = torch.optim.AdamW(network.parameters(), _LEARNING_RATE, weight_decay=_WEIGHT_DECAY)
+    steps = plan.epochs * len(_batches(n_drawn))
+    return Learner(
+        network, optimizer, torch.optim.lr_scheduler.OneCycleLR(optimizer, _LEARNING_RATE, total_steps=steps)
     )
 
 
-def _train_network(recipe: Recipe, split: _Split, on_progress: Callable[[EpochReport], None]) -> DeepfakeNet:
-    """Minimise the cross-entropy with AdamW on a one-cycle schedule."""
-    features, labels = torch.from_numpy(split.train.features), torch.from_numpy(split.train.labels)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(recipe.seed)
-        network = DeepfakeNet(recipe.backend)
-        network.inputs.fit(features[labels == 0], *reference_tensors())
-        optimizer = torch.optim.AdamW(network.parameters(), _LEARNING_RATE, weight_decay=_WEIGHT_DECAY)
-        steps = recipe.epochs * len(_batches(len(labels)))
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _LEARNING_RATE, total_steps=steps)
-        for epoch in range(1, recipe.epochs + 1):
-            loss = _train_epoch(network, features, labels, optimizer, schedule)
-            validation_auc = auc(split.validation.labels, compute_logits(network, split.validation.features))
-            on_progress(EpochReport(epoch, recipe.epochs, loss, validation_auc))
-    return network
-
-
-def _train_epoch(
-    network: DeepfakeNet,
-    features: Tensor,
-    labels: Tensor,
-    optimizer: torch.optim.Optimizer,
-    schedule: torch.optim.lr_scheduler.LRScheduler,
-) -> float:
-    """Pass once over all rows in random order; the mean loss."""
-    network.train()
+def _train_epoch(learner: Learner, features: Tensor, labels: Tensor, drawn: Tensor) -> float:
+    """Pass once over the drawn rows in random order; the mean loss."""
+    learner.network.train()
     total = 0.0
-    for rows in _batches(len(labels)):
-        loss = nn.functional.binary_cross_entropy_with_logits(network(features[rows]), labels[rows])
-        optimizer.zero_grad()
+    for batch in _batches(len(drawn)):
+        rows = drawn[batch]
+        loss = nn.functional.binary_cross_entropy_with_logits(learner.network(features[rows]), labels[rows])
+        learner.optimizer.zero_grad()
         torch.autograd.backward(loss)
-        optimizer.step()
-        schedule.step()
+        learner.optimizer.step()
+        learner.schedule.step()
         total += float(loss.detach()) * len(rows)
-    return total / len(labels)
+    return total / len(drawn)
 
 
 def _batches(n_rows: int) -> list[Tensor]:
@@ -161,3 +126,15 @@ def _batches(n_rows: int) -> list[Tensor]:
     order = torch.randperm(n_rows)
     bounds = [*range(0, max(n_rows - _BATCH_ROWS // 2, 1), _BATCH_ROWS), n_rows]
     return [order[start:end] for start, end in itertools.pairwise(bounds)]
+
+
+def _seed(plan: TrainingPlan, epoch: int) -> None:
+    torch.manual_seed(int(np.random.SeedSequence([plan.seed, epoch]).generate_state(1)[0]))
+
+
+def _fingerprint(plan: TrainingPlan, rows: Mixture) -> str:
+    """Tell a training from every other by its plan and its rows."""
+    digest = hashlib.sha256(repr(plan).encode())
+    for array in (rows.train.features, rows.train.labels, rows.drawn):
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()

@@ -1,82 +1,84 @@
-"""Training: a small run from simulation to an artifact that loads."""
+"""Training: deterministic, told epoch by epoch, and the same to the bit whether interrupted or not."""
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
-from serve_app.models.artifact import write_artifact
-from serve_app.models.detector import Detector
-from serve_app.models.registry import Manifest, ModelRegistry
-from serve_app.models.simulation import SimulatedRows
-from serve_app.models.training import EpochReport, Recipe, train_default
+from serve_app.errors import CheckpointUnusable
+from serve_app.models.mixture import SIMULATED, Mixture, simulate_parts, unmixed
+from serve_app.models.training import CheckpointFile, EpochReport, TrainingPlan, train_network
+
+PLAN = TrainingPlan("facemesh", seed=5, epochs=3)
 
 
-def train(output_dir: Path, reports: list[EpochReport], seed: int = 5) -> Manifest:
-    recipe = Recipe("facemesh", seed, n_identities=60, epochs=2)
-    return train_default(output_dir, recipe, on_progress=reports.append)
+class PowerFailureError(Exception):
+    """The machine is gone."""
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Manifest, list[EpochReport]]:
-    folder, reports = tmp_path_factory.mktemp("trained"), list[EpochReport]()
-    return folder, train(folder, reports), reports
+def rows() -> Mixture:
+    return unmixed(simulate_parts("facemesh", 5, 100), SIMULATED)
 
 
-def test_a_trained_model_loads_and_scores(
-    trained: tuple[Path, Manifest, list[EpochReport]], fresh_rows: SimulatedRows
-) -> None:
-    """What was written is what the registry accepts."""
-    folder, manifest, _ = trained
-    registry = ModelRegistry(folder)
-    assert registry.load_manifest(manifest.name, 1) == manifest
-    detector = Detector.load(registry, manifest, torch.device("cpu"))
-    assert np.ptp(detector.scores(fresh_rows.features[:50])) > 0.0
+def power_off_after(epoch: int, path: Path, rows: Mixture) -> None:
+    def on_epoch(report: EpochReport) -> None:
+        if report.epoch == epoch:
+            raise PowerFailureError
+
+    with pytest.raises(PowerFailureError):
+        train_network(PLAN, rows, checkpoint=CheckpointFile(path), on_epoch=on_epoch)
 
 
-def test_progress_is_told_epoch_by_epoch(trained: tuple[Path, Manifest, list[EpochReport]]) -> None:
+def test_progress_is_told_epoch_by_epoch(rows: Mixture) -> None:
     """With the loss going down."""
-    first, last = trained[2]
-    assert [(report.epoch, report.epochs) for report in (first, last)] == [(1, 2), (2, 2)]
-    assert last.loss < first.loss
+    reports: list[EpochReport] = []
+    train_network(PLAN, rows, on_epoch=reports.append)
+    assert [(report.epoch, report.epochs) for report in reports] == [(1, 3), (2, 3), (3, 3)]
+    assert reports[-1].loss < reports[0].loss
 
 
-def test_the_same_seed_trains_the_same_model(trained: tuple[Path, Manifest, list[EpochReport]], tmp_path: Path) -> None:
-    """To the bit, on one machine."""
-    assert train(tmp_path, []).weights_sha256 == trained[1].weights_sha256
+@pytest.mark.parametrize("epoch", [1, 2])
+def test_an_interrupted_training_ends_where_an_uninterrupted_one_does(
+    epoch: int, rows: Mixture, tmp_path: Path
+) -> None:
+    """To the bit: weights, batch statistics, and what it reports on the way."""
+    expected_reports, reports = list[EpochReport](), list[EpochReport]()
+    expected = train_network(PLAN, rows, on_epoch=expected_reports.append).state_dict()
+    power_off_after(epoch, tmp_path / "checkpoint", rows)
+    resumed = CheckpointFile(tmp_path / "checkpoint", is_resumed=True)
+    state = train_network(PLAN, rows, checkpoint=resumed, on_epoch=reports.append).state_dict()
+    assert reports == expected_reports[epoch:]
+    assert state.keys() == expected.keys()
+    assert all(torch.equal(state[name], tensor) for name, tensor in expected.items())
 
 
-def test_a_second_training_makes_a_new_version(trained: tuple[Path, Manifest, list[EpochReport]]) -> None:
-    """The old one stays as it was."""
-    folder, first, _ = trained
-    assert train(folder, [], seed=6).version == 2
-    assert ModelRegistry(folder).load_manifest(first.name, 1) == first
+def test_a_checkpoint_of_another_training_is_refused(rows: Mixture, tmp_path: Path) -> None:
+    """Another seed, or other rows: half of each would be neither."""
+    power_off_after(1, tmp_path / "checkpoint", rows)
+    resumed = CheckpointFile(tmp_path / "checkpoint", is_resumed=True)
+    with pytest.raises(CheckpointUnusable, match="other flags or other rows"):
+        train_network(TrainingPlan("facemesh", seed=6, epochs=3), rows, checkpoint=resumed)
+    others = unmixed(simulate_parts("facemesh", 6, 100), SIMULATED)
+    with pytest.raises(CheckpointUnusable, match="other flags or other rows"):
+        train_network(PLAN, others, checkpoint=resumed)
 
 
-def test_a_version_is_never_overwritten(trained: tuple[Path, Manifest, list[EpochReport]]) -> None:
-    """A failed write leaves no half of a model, and what was there as it was."""
-    folder, manifest, _ = trained
-    with pytest.raises(OSError, match="not empty"):
-        write_artifact(folder, manifest, b"other", "# A card")
-    versions = folder / manifest.name
-    assert all(path.name.isdigit() for path in versions.iterdir())
-    assert ModelRegistry(folder).load_weights(manifest) != b"other"
+def test_a_missing_checkpoint_is_a_typed_error(rows: Mixture, tmp_path: Path) -> None:
+    """Nobody finds out after an hour that it began anew."""
+    with pytest.raises(CheckpointUnusable, match="no checkpoint at"):
+        train_network(PLAN, rows, checkpoint=CheckpointFile(tmp_path / "checkpoint", is_resumed=True))
 
 
-def test_a_model_for_openface_says_so(tmp_path: Path) -> None:
-    """In its manifest, and in its card, which says what of OpenFace it does not read."""
-    recipe = Recipe("openface", seed=5, n_identities=20, epochs=1)
-    manifest = train_default(tmp_path, recipe, on_progress=lambda report: None)
-    card = ModelRegistry(tmp_path).load_card(manifest)
-    assert manifest.backend == "openface"
-    assert "`openface` extractor" in card
-    assert "`p_0` to `p_33`" in card
+@pytest.mark.parametrize("damage", [b"", b"not a checkpoint", b"\x10" + bytes(7) + b'{"a":{"b":"c"}} '])
+def test_a_damaged_checkpoint_is_a_typed_error(damage: bytes, rows: Mixture, tmp_path: Path) -> None:
+    """It is not read halfway."""
+    (tmp_path / "checkpoint").write_bytes(damage)
+    with pytest.raises(CheckpointUnusable, match="no whole checkpoint"):
+        train_network(PLAN, rows, checkpoint=CheckpointFile(tmp_path / "checkpoint", is_resumed=True))
 
 
-def test_the_card_shows_every_metric(trained: tuple[Path, Manifest, list[EpochReport]]) -> None:
-    """And what it was trained on."""
-    folder, manifest, _ = trained
-    card = ModelRegistry(folder).load_card(manifest)
-    assert all(name in card for name in manifest.metrics)
-    assert "60 simulated identities" in card
+def test_a_checkpoint_is_never_half_written(rows: Mixture, tmp_path: Path) -> None:
+    """It takes the place of the last one at once, and leaves nothing else behind."""
+    power_off_after(2, tmp_path / "checkpoint", rows)
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint"]

@@ -1,0 +1,52 @@
+"""Reproductions: the recipe that made a model, and whether what it makes anew is as good."""
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+from serve_app.errors import ArtifactInvalid
+from serve_app.models.recipe import Recipe
+from serve_app.models.registry import Manifest, ModelRegistry
+
+
+def load_reference(folder: Path) -> Manifest:
+    """Read the manifest of ``<models_dir>/<name>/<version>/``.
+
+    Raises:
+        ArtifactInvalid: that is no folder of a model.
+    """
+    folder = folder.resolve()
+    if not folder.name.isdecimal():
+        raise ArtifactInvalid(f"{folder} is no version of a model; name a folder such as models/NAME/1")
+    return ModelRegistry(folder.parent.parent).load_manifest(folder.parent.name, int(folder.name))
+
+
+def recipe_of(reference: Manifest) -> Recipe:
+    """The recipe that made a model.
+
+    Raises:
+        ArtifactInvalid: it was not trained by this project, or on labelled rows, which its manifest does not hold.
+    """
+    training, calibration = reference.training, reference.calibration
+    if not (training and calibration) or training.n_labelled_rows:
+        raise ArtifactInvalid(f"{reference.label} cannot be reproduced: it was not trained on simulated rows alone")
+    return Recipe(
+        reference.backend, training.seed, training.n_identities, training.epochs, reference.name, calibration.method
+    )
+
+
+def deviations(made: Manifest, reference: Manifest) -> Iterator[str]:
+    """Say of each metric of a model made anew that lies outside of the reference's interval what it is.
+
+    Raises:
+        ArtifactInvalid: the reference holds no interval.
+    """
+    bounds = reference.metrics
+    names = [name for name in bounds if f"{name}_low" in bounds]
+    if not names:
+        raise ArtifactInvalid(f"{reference.label} holds no intervals to compare with; train it again")
+    for name in names:
+        value, high = made.metrics.get(name, math.nan), bounds[f"{name}_high"]
+        low = min(bounds[f"{name}_low"], bounds[name])  # resampling adds to the calibration error
+        if not low <= value <= high:
+            yield f"{name} is {value:.4f}, outside of {low:.4f} to {high:.4f}"
