@@ -16,7 +16,7 @@ from ray.serve.schema import (
     ServeDeploySchema,
 )
 
-from serve_app.settings import AppArgs
+from serve_app.settings import AppArgs, PredictorUserConfig
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
 NESTED: dict[str, type[BaseModel]] = {
@@ -28,6 +28,7 @@ NESTED: dict[str, type[BaseModel]] = {
     "request_router_config": RequestRouterConfig,
     "ray_actor_options": RayActorOptionsSchema,
     "args": AppArgs,
+    "user_config": PredictorUserConfig,  # no other deployment has one
 }
 DEPLOYMENTS = {"Ingress", "Extractor", "CsvParser", "Predictor"}
 

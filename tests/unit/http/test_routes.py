@@ -1,7 +1,9 @@
 """The other routes, and what every answer carries."""
 
 import logging
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
 from starlette.testclient import TestClient
@@ -10,7 +12,9 @@ from serve_app import __version__
 from serve_app.features.schema import FEATURE_COLUMNS
 from serve_app.http.app import create_app
 from serve_app.http.service import ClusterStatus, Service
-from serve_app.settings import IngressSettings
+from serve_app.predictions import ModelDescription
+from serve_app.remembered import Remembered
+from serve_app.settings import Backend, IngressSettings
 from tests.unit import stages
 from tests.unit.http.test_batch import files_of
 
@@ -60,6 +64,41 @@ def test_models_are_listed_and_described(client: TestClient) -> None:
     model = client.get("/models/mobilenetv2_celebv2").json()
     assert (model["card"], model["features"]) == (stages.MODEL.card, list(FEATURE_COLUMNS))
     assert client.get("/models/none").json()["code"] == "unknown_model"
+
+
+@pytest.fixture
+def three_versions(make_service: Callable[..., Service]) -> Iterator[TestClient]:
+    """Versions 1 and 3 for the face mesh, which runs, and 4 for OpenFace."""
+    versions: list[tuple[int, Backend]] = [(1, "facemesh"), (3, "facemesh"), (4, "openface")]
+
+    async def models() -> list[ModelDescription]:
+        return [replace(stages.MODEL, version=version, backend=backend) for version, backend in versions]
+
+    with TestClient(create_app(make_service(models=Remembered(models, fresh_s=math.inf)))) as client:
+        yield client
+
+
+@pytest.mark.parametrize(("name", "version"), [("", 3), ("@1", 1), ("@3", 3), ("@4", 4)])
+def test_a_version_is_described_by_its_number(three_versions: TestClient, name: str, version: int) -> None:
+    """The newest for the extractor that runs unless another is asked for, be it for another extractor."""
+    assert three_versions.get(f"/models/mobilenetv2_celebv2{name}").json()["version"] == version
+
+
+@pytest.mark.parametrize(("name", "version"), [("", 3), ("@1", 1)])
+def test_a_request_is_scored_by_the_version_it_names(three_versions: TestClient, name: str, version: int) -> None:
+    """And the answer says which it was."""
+    form, files = {"model_name": f"mobilenetv2_celebv2{name}"}, files_of(stages.image(0.3))
+    summary = three_versions.post("/batch/predict", data=form, files=files).json()["summary"]
+    assert (summary["model_used"], summary["model_version"]) == ("mobilenetv2_celebv2", version)
+
+
+@pytest.mark.parametrize(
+    ("name", "code"), [("@2", "unknown_model"), ("@x", "unknown_model"), ("@4", "backend_mismatch")]
+)
+def test_a_version_that_cannot_score_here_is_refused(three_versions: TestClient, name: str, code: str) -> None:
+    """Rather than replaced by another."""
+    form, files = {"model_name": f"mobilenetv2_celebv2{name}"}, files_of(stages.image(0.3))
+    assert three_versions.post("/batch/predict", data=form, files=files).json()["code"] == code
 
 
 def test_the_api_describes_itself(client: TestClient) -> None:

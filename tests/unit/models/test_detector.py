@@ -1,6 +1,7 @@
 """Detectors: loading, scoring, choosing by name."""
 
 import hashlib
+import json
 import logging
 import pickle
 import shutil
@@ -107,12 +108,68 @@ def test_one_name_scores_each_backend_with_its_own_version(
     assert detectors.manifests() == [detector.manifest, openface_detector.manifest]
 
 
-def test_the_newest_version_of_each_backend_is_loaded(models_dir: Path, model_folder: Path) -> None:
-    """A newer one for the face mesh leaves OpenFace's as it was."""
-    newer = Path(shutil.copytree(model_folder, model_folder.parent / "10")) / "manifest.json"
-    newer.write_text(newer.read_text().replace('"version": 1,', '"version": 10,'))
-    manifests = Detectors(ModelRegistry(models_dir), CPU).manifests()
-    assert [(manifest.version, manifest.backend) for manifest in manifests] == [(2, "openface"), (10, "facemesh")]
+def add_version(model_folder: Path, version: int) -> Path:
+    """Copy version 1 to a newer one that calls twice as much fake: its calibration differs."""
+    folder = Path(shutil.copytree(model_folder, model_folder.parent / str(version)))
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest |= {"version": version, "calibration": {"method": "temperature", "temperature": 9.0}}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    return folder
+
+
+def test_a_name_means_its_newest_version_for_the_backend(
+    models_dir: Path, model_folder: Path, fresh_rows: SimulatedRows
+) -> None:
+    """10 is newer than 2, which is for OpenFace; each version stays to be had."""
+    add_version(model_folder, 10)
+    detectors, rows = Detectors(ModelRegistry(models_dir), CPU), fresh_rows.features[:8]
+    newest, first, tenth = (
+        detectors.predict(name, "facemesh", rows)
+        for name in (DEFAULT_MODEL, f"{DEFAULT_MODEL}@1", f"{DEFAULT_MODEL}@10")
+    )
+    np.testing.assert_array_equal(newest, tenth)
+    assert np.abs(newest - first).max() > 0.05
+    assert [manifest.version for manifest in detectors.manifests()] == [1, 2, 10]
+
+
+@pytest.mark.parametrize("name", [f"{DEFAULT_MODEL}@7", f"{DEFAULT_MODEL}@0", f"{DEFAULT_MODEL}@", "@1"])
+def test_an_unknown_version_is_refused(detectors: Detectors, name: str) -> None:
+    """It is not taken for the newest."""
+    with pytest.raises(UnknownModel, match=name):
+        detectors.predict(name, "facemesh", np.zeros((1, 674), np.float32))
+
+
+def test_a_version_for_another_backend_is_refused(detectors: Detectors) -> None:
+    """Though the name has one that fits."""
+    with pytest.raises(BackendMismatch, match="trained on features of openface"):
+        detectors.predict(f"{DEFAULT_MODEL}@2", "facemesh", np.zeros((1, 674), np.float32))
+
+
+def test_what_is_loaded_is_kept_and_what_is_new_is_loaded(models_dir: Path, model_folder: Path) -> None:
+    """A reload costs no more than what changed."""
+    registry = ModelRegistry(models_dir)
+    before = list(Detectors(registry, CPU))
+    add_version(model_folder, 3)
+    after = list(Detectors(registry, CPU, earlier=before))
+    assert after[:2] == before
+    assert [detector.manifest.version for detector in after] == [1, 2, 3]
+
+
+def test_what_is_loaded_is_not_kept_once_its_manifest_changed(models_dir: Path, edit_manifest: EditManifest) -> None:
+    """The new threshold holds."""
+    registry = ModelRegistry(models_dir)
+    before = list(Detectors(registry, CPU))
+    edit_manifest(threshold=0.9)
+    assert next(iter(Detectors(registry, CPU, earlier=before))).manifest.threshold == 0.9
+
+
+def test_a_file_that_was_spoilt_since_is_refused(models_dir: Path, model_folder: Path) -> None:
+    """Though the model is loaded: a restart would fail on it."""
+    registry = ModelRegistry(models_dir)
+    before = list(Detectors(registry, CPU))
+    (model_folder / "weights.safetensors").write_bytes(b"other")
+    with pytest.raises(ArtifactInvalid, match="SHA-256 differs"):
+        Detectors(registry, CPU, earlier=before)
 
 
 def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:

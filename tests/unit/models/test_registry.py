@@ -1,6 +1,7 @@
 """The model registry: what it finds, and all that it refuses."""
 
 import hashlib
+import json
 import pickle
 import shutil
 from pathlib import Path
@@ -132,3 +133,41 @@ def test_a_shipped_card_says_first_what_the_model_is_not(version: int, backend: 
     assert "never seen a real deepfake" in first
     assert "must not be the only ground" in first.replace("\n", " ")
     assert f"`{backend}` extractor" in rest[0]
+
+
+@pytest.mark.parametrize("name", ["weights.safetensors", "card.md", "manifest.json"])
+def test_a_link_out_of_the_models_folder_is_refused(models_dir: Path, model_folder: Path, name: str) -> None:
+    """What it leads to is not read; the message says what to do."""
+    outside = (model_folder / name).rename(models_dir.parent / name)
+    (model_folder / name).symlink_to(outside)
+    registry = ModelRegistry(models_dir)
+    with pytest.raises(ArtifactInvalid, match=f"{name} lies outside .*; copy it in place of the link"):
+        manifest = registry.load_manifest(DEFAULT_MODEL, 1)
+        registry.load_weights(manifest), registry.load_card(manifest)
+
+
+def test_a_link_within_the_models_folder_is_followed(models_dir: Path, model_folder: Path) -> None:
+    """As Kubernetes mounts files."""
+    hidden = models_dir / "..data"
+    hidden.mkdir()
+    for path in list(model_folder.iterdir()):
+        path.rename(hidden / path.name)
+        path.symlink_to(hidden / path.name)
+    registry = ModelRegistry(models_dir)
+    assert registry.load_weights(registry.load_manifest(DEFAULT_MODEL, 1))
+
+
+def test_a_manifest_needs_no_metrics_training_or_calibration(models_dir: Path, model_folder: Path) -> None:
+    """Of a model made elsewhere nothing of it is known."""
+    path = model_folder / "manifest.json"
+    known = json.loads(path.read_text())
+    for key in ("metrics", "training", "calibration", "uncertain_band"):
+        del known[key]
+    path.write_text(json.dumps(known))
+    manifest = ModelRegistry(models_dir).load_manifest(DEFAULT_MODEL, 1)
+    assert (manifest.calibration, manifest.uncertain_band, manifest.training, manifest.metrics) == (
+        None,
+        None,
+        None,
+        {},
+    )
