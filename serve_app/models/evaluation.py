@@ -180,22 +180,6 @@ def sigmoid(logits: Array) -> Float64:
     return np.asarray(0.5 * (1.0 + np.tanh(0.5 * logits.astype(np.float64))))
 
 
-def simulated_metrics(labels: Array, scores: Array, families: npt.NDArray[np.str_]) -> dict[str, float]:
-    """Measure everything on simulated rows; ``families`` ``(n,)`` says how each fake was made, "real" for reals."""
-    metrics = {
-        "auc": auc(labels, scores),
-        "eer": eer(labels, scores),
-        "tpr_at_fpr_1pct": tpr_at_fpr(labels, scores, 0.01),
-        "ece": ece(labels, scores),
-        "brier": brier(labels, scores),
-        "log_loss": log_loss(labels, scores),
-    }
-    for family in np.unique(families[labels == 1]):
-        rows = (labels == 0) | (families == family)
-        metrics[f"auc_{family}"] = auc(labels[rows], scores[rows])
-    return {f"{name}_simulated": round(value, 4) for name, value in metrics.items()}
-
-
 def _check(rows: ScoredRows) -> None:
     require_both_classes(rows.labels, "evaluate")
     wrong = np.flatnonzero(~((rows.scores >= 0.0) & (rows.scores <= 1.0)))

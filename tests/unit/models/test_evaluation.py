@@ -20,7 +20,6 @@ from serve_app.models.evaluation import (
     flat_metrics,
     log_loss,
     sigmoid,
-    simulated_metrics,
     tpr_at_fpr,
     yaw_deg_of,
 )
@@ -60,13 +59,6 @@ def test_ece_is_zero_for_honest_scores_and_not_for_boasts() -> None:
     labels = np.repeat([1.0, 0.0], [7, 3])
     assert ece(labels, np.full(10, 0.7)) == pytest.approx(0.0)
     assert ece(labels, np.full(10, 1.0)) == pytest.approx(0.3)
-
-
-def test_every_name_says_that_it_was_simulated() -> None:
-    """So that nobody quotes one as measured on deepfakes."""
-    metrics = simulated_metrics(LABELS, SCORES, np.array(["real", "real", "gaze", "mouth"]))
-    assert all(name.endswith("_simulated") for name in metrics)
-    assert (metrics["auc_gaze_simulated"], metrics["auc_mouth_simulated"]) == (0.5, 1.0)
 
 
 def scored_rows(*, seed: int = 0, n_groups: int = 150) -> ScoredRows:
