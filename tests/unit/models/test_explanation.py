@@ -34,10 +34,13 @@ def fakes(family: FakeFamily, backend: Backend = "facemesh", n_identities: int =
     return rows.features[rows.labels == 1]
 
 
-def mean_reasons(detector: Detector, rows: npt.NDArray[np.float32]) -> dict[str, float]:
-    reasons = detector.judge(rows, with_reasons=True).contributions
+def added_reasons(detector: Detector, family: FakeFamily, backend: Backend) -> dict[str, float]:
+    """What fakes have more than the real rows they were made from, on average."""
+    rows = simulate(31, 20, backend=backend, families=[family])
+    reasons = detector.judge(rows.features, with_reasons=True).contributions
     assert reasons is not None
-    return dict(zip(REASON_GROUPS, reasons.mean(axis=0).tolist(), strict=True))
+    added = reasons[rows.labels == 1].mean(axis=0) - reasons[rows.labels == 0].mean(axis=0)
+    return dict(zip(REASON_GROUPS, added.tolist(), strict=True))
 
 
 @torch.no_grad()
@@ -74,35 +77,34 @@ def shapley_values(network: DeepfakeNet, points: torch.Tensor, measures: torch.T
     return values
 
 
-@pytest.mark.parametrize("backend", ["facemesh", "openface"])
-def test_mismatched_eyes_are_explained_by_the_gaze(
-    detector: Detector, openface_detector: Detector, backend: Backend
-) -> None:
+@pytest.fixture(params=["facemesh", "openface"])
+def shipped(request: pytest.FixtureRequest, detector: Detector, openface_detector: Detector) -> Detector:
+    """Each of the shipped models."""
+    return detector if request.param == "facemesh" else openface_detector
+
+
+def test_mismatched_eyes_are_explained_by_the_gaze(shipped: Detector) -> None:
     """In most rows, and by far on average."""
-    chosen = detector if backend == "facemesh" else openface_detector
-    rows = fakes(FakeFamily.GAZE, backend)
-    reasons = chosen.judge(rows, with_reasons=True).contributions
+    backend = shipped.manifest.backend
+    reasons = shipped.judge(fakes(FakeFamily.GAZE, backend), with_reasons=True).contributions
     assert reasons is not None
     assert (reasons.argmax(axis=1) == REASON_GROUPS.index("gaze")).mean() >= 0.7
-    means = mean_reasons(chosen, rows)
-    assert means["gaze"] > 3 * max(value for group, value in means.items() if group != "gaze")
+    added = added_reasons(shipped, FakeFamily.GAZE, backend)
+    assert added["gaze"] > 3 * max(value for group, value in added.items() if group != "gaze")
 
 
-@pytest.mark.parametrize("backend", ["facemesh", "openface"])
-def test_a_swapped_face_is_explained_by_its_shape(
-    detector: Detector, openface_detector: Detector, backend: Backend
-) -> None:
+def test_a_swapped_face_is_explained_by_its_shape(shipped: Detector) -> None:
     """Not by where it looks, nor by how the head is held."""
-    means = mean_reasons(detector if backend == "facemesh" else openface_detector, fakes(FakeFamily.FACE_SWAP, backend))
-    shape = sum(means[group] for group in ("face_shape", "outline", "brows", "nose", "mouth"))
-    assert shape > 3 * (means["gaze"] + means["head_pose"])
-    assert shape > 1
+    added = added_reasons(shipped, FakeFamily.FACE_SWAP, shipped.manifest.backend)
+    shape = sum(added[group] for group in ("face_shape", "outline", "brows", "nose", "mouth"))
+    assert shape > 0.3
+    assert shape > 3 * (added["gaze"] + added["head_pose"])
 
 
-def test_a_foreign_mouth_is_explained_by_the_mouth(detector: Detector) -> None:
-    """And by the shape it does not go with."""
-    means = mean_reasons(detector, fakes(FakeFamily.MOUTH))
-    assert set(sorted(means, key=lambda group: means[group])[-2:]) == {"mouth", "face_shape"}
+def test_a_foreign_mouth_is_explained_by_the_mouth(shipped: Detector) -> None:
+    """And by the shape it does not go with, where a model reads one."""
+    added = added_reasons(shipped, FakeFamily.MOUTH, shipped.manifest.backend)
+    assert "mouth" in sorted(added, key=lambda group: added[group])[-2:]
 
 
 def test_reasons_are_given_on_demand_only(detector: Detector) -> None:
