@@ -192,15 +192,12 @@ def _check(rows: ScoredRows) -> None:
 
 def _estimate_metrics(rows: ScoredRows, resamples: Resamples) -> dict[str, Estimate]:
     labels, scores = rows.labels.astype(np.float64), rows.scores.astype(np.float64)
-    losses = np.stack([_log_losses(labels, scores), (scores - labels) ** 2], axis=1)
-    gaps = _one_hot_bins(scores) * (scores - labels)[:, None]
+    losses = np.stack([_log_losses(labels, scores), (scores - labels) ** 2, _signed_gaps(labels, scores)], axis=1)
 
     def measure(weights: Float64) -> Float64:
         rates, n_drawn = Rates.of(labels, scores, weights), weights.sum(axis=1, keepdims=True)
-        calibration_error = np.abs(weights @ gaps).sum(axis=1, keepdims=True)
-        return np.column_stack(
-            [rates.auc(), rates.eer(), weights @ losses / n_drawn, calibration_error / n_drawn, rates.tpr_at(limits)]
-        )
+        mean_losses = np.maximum(weights @ losses / n_drawn, 0.0)
+        return np.column_stack([rates.auc(), rates.eer(), mean_losses, rates.tpr_at(limits)])
 
     limits = np.array([*_FPR_LIMITS.values()])
     names = ("auc", "eer", "log_loss", "brier", "ece", *_FPR_LIMITS)
@@ -268,6 +265,16 @@ def _log_losses(labels: Array, scores: Array) -> Float64:
     """The negative log-likelihood of each row, in nats; certainty that is wrong costs 16."""
     clipped = np.clip(scores.astype(np.float64), 1e-7, 1.0 - 1e-7)
     return np.asarray(-(labels * np.log(clipped) + (1.0 - labels) * np.log(1.0 - clipped)))
+
+
+def _signed_gaps(labels: Array, scores: Array) -> Float64:
+    """What each row adds to the ECE, ``(n,)``: its score less its label, turned round in bins that promise too little.
+
+    The mean is the ECE. In resamples the signs stay: with the absolute gaps of each, their noise would add to the
+    error, and the interval would lie above the value.
+    """
+    one_hot, gaps = _one_hot_bins(scores), scores - labels
+    return np.asarray(gaps * (one_hot @ np.sign(one_hot.T @ gaps)))
 
 
 def _one_hot_bins(scores: Array) -> Float64:

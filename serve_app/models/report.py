@@ -16,8 +16,7 @@ _PAGE = """\
 {facts}
 
 Measured on {n_rows:,} rows of {n_groups:,} identities or videos. The bounds are those of a 95 % bootstrap over these,
-not over rows: rows of one person or recording resemble each other. Resampling adds to the calibration error (`ece`), so
-its bounds lie high.
+not over rows: rows of one person or recording resemble each other.
 
 {metrics}
 
