@@ -20,6 +20,7 @@ from serve_app.models.detector import Detector, resolve_device
 from serve_app.models.evaluation import Evaluation, ScoredRows, evaluate, yaw_deg_of
 from serve_app.models.importing import ImportRequest, import_model
 from serve_app.models.mixture import LABELLED, SIMULATED, LabelledFolder
+from serve_app.models.plots import require_matplotlib
 from serve_app.models.recalibration import Recalibration, recalibrate
 from serve_app.models.recipe import Recipe, Trained, train_model
 from serve_app.models.registry import Manifest, ModelRegistry
@@ -44,6 +45,8 @@ _err = Console(stderr=True)
 
 
 def _train(args: argparse.Namespace) -> int:
+    if not args.no_report:
+        require_matplotlib()
     reference = load_reference(args.reproduce) if args.reproduce else None
     recipe = recipe_of(reference) if reference else _recipe(args)
     with epoch_progress(_err, recipe.epochs) as on_epoch:
@@ -86,6 +89,8 @@ def _title(manifest: Manifest, suffix: str) -> str:
 
 
 def _evaluate(args: argparse.Namespace) -> int:
+    if args.report:
+        require_matplotlib()
     registry = ModelRegistry(args.models_dir)
     manifest = _find(registry, args.model, args.backend)
     suffix, rows = _rows(args, manifest.backend)

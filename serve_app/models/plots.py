@@ -1,5 +1,7 @@
 """Plots of an evaluation as PNG files, drawn by matplotlib, which is loaded for nothing else."""
 
+import textwrap
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,8 +15,22 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _DPI = 110
+_TITLE_CHARACTERS_PER_INCH = 10
 _LOW_FPR = 0.1  # the part of the ROC curve that a user can afford is drawn a second time, larger
 _CURVE, _BAND, _CHANCE = "tab:blue", "#1f77b433", "0.5"
+
+
+def require_matplotlib() -> None:
+    """Refuse to begin what would end in plots: better before an hour of training than after it.
+
+    Raises:
+        ExtraMissing: matplotlib is not installed.
+    """
+    if find_spec("matplotlib") is None:
+        raise ExtraMissing(
+            "a report's plots need matplotlib, which is not installed; run `pip install 'deepfake-serve[plots]'`, "
+            "or do without a report"
+        )
 
 
 def draw_roc(path: Path, evaluation: Evaluation, *, title: str) -> None:
@@ -58,7 +74,7 @@ def draw_reliability(path: Path, evaluation: Evaluation, *, title: str) -> None:
         capsize=3,
         label=f"ECE {interval(evaluation.metrics['ece'])}",
     )
-    kept.set(xlim=(0.0, 1.0), ylim=(0.0, 1.0), ylabel="share of fakes in the bin")
+    kept.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), ylabel="share of fakes in the bin")
     kept.legend(loc="upper left")
     counts.bar(bins.score, bins.count, width=0.04, color=_CURVE)
     for score, count in zip(bins.score, bins.count, strict=True):
@@ -83,15 +99,13 @@ def _draw_curve(axes: "Axes", evaluation: Evaluation) -> None:
 
 
 def _new_figure(width_in: float, height_in: float) -> "Figure":
-    try:
-        from matplotlib.figure import Figure  # noqa: PLC0415 - an extra, and a second to load
-    except ImportError as exc:
-        raise ExtraMissing(
-            "plots need matplotlib, which is not installed; run `pip install 'deepfake-serve[plots]'`"
-        ) from exc
+    require_matplotlib()
+    from matplotlib.figure import Figure  # noqa: PLC0415 - an extra, and a second to load
+
     return Figure((width_in, height_in), layout="constrained")
 
 
 def _save(figure: "Figure", path: Path, evaluation: Evaluation, title: str) -> None:
+    title = textwrap.fill(title, int(_TITLE_CHARACTERS_PER_INCH * figure.get_figwidth()))
     figure.suptitle(f"{title}\n{evaluation.n_rows:,} rows of {evaluation.n_groups:,} identities or videos")
     figure.savefig(path, format="png", dpi=_DPI)

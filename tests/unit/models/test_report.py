@@ -69,7 +69,7 @@ def test_without_matplotlib_there_is_no_report(
     evaluation: Evaluation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Rather than one without plots; the message names the command."""
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(ExtraMissing, match=r"pip install 'deepfake-serve\[plots\]'"):
         write_report(tmp_path, evaluation, title="", suffix="", facts={})
     assert not list(tmp_path.iterdir())
