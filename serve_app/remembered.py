@@ -1,6 +1,7 @@
 """An answer that is asked for again only when it is too old."""
 
 import asyncio
+import logging
 import math
 import time
 from collections.abc import Awaitable, Callable
@@ -9,6 +10,7 @@ from typing import Generic, TypeVar
 from serve_app.errors import Overloaded
 
 Answer = TypeVar("Answer")
+logger = logging.getLogger(__name__)
 
 
 class Remembered(Generic[Answer]):
@@ -20,6 +22,7 @@ class Remembered(Generic[Answer]):
         self._timeout_s = timeout_s
         self._asking = asyncio.Lock()
         self._remembered: tuple[float, Answer] | None = None
+        self._renewal: asyncio.Task[None] | None = None
 
     async def get(self) -> Answer:
         """Return the answer, at most ``fresh_s`` old.
@@ -28,10 +31,30 @@ class Remembered(Generic[Answer]):
             Overloaded: there was no answer in time. Whatever asking raised is raised too.
         """
         async with self._asking:
-            now = time.monotonic()
-            if self._remembered is None or now - self._remembered[0] > self._fresh_s:
-                self._remembered = now, await self._answer()
+            if self._remembered is None or not self._is_fresh(self._remembered):
+                self._remembered = time.monotonic(), await self._answer()
             return self._remembered[1]
+
+    async def latest(self) -> Answer:
+        """Return what is remembered, however old, and ask anew beside it; only the first caller waits.
+
+        Raises:
+            Overloaded: it is the first call, and there was no answer in time.
+        """
+        if self._remembered is None:
+            return await self.get()
+        if not self._is_fresh(self._remembered) and (self._renewal is None or self._renewal.done()):
+            self._renewal = asyncio.create_task(self._renew())
+        return self._remembered[1]
+
+    def _is_fresh(self, remembered: tuple[float, Answer]) -> bool:
+        return time.monotonic() - remembered[0] <= self._fresh_s
+
+    async def _renew(self) -> None:
+        try:
+            await self.get()
+        except Overloaded as exc:
+            logger.warning("what was last heard goes on being used: %s", exc)
 
     async def _answer(self) -> Answer:
         try:

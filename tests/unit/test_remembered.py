@@ -64,3 +64,37 @@ def test_a_failure_is_not_remembered() -> None:
         return await remembered.get()
 
     assert asyncio.run(twice()) == 7
+
+
+def test_the_latest_answer_is_there_at_once_and_renewed_beside() -> None:
+    """However old it is; the next caller has a new one."""
+
+    async def ask_thrice() -> list[int]:
+        remembered = Remembered(Counter().ask, fresh_s=-1)
+        answers = [await remembered.latest(), await remembered.latest()]
+        while (answer := await remembered.latest()) == 1:
+            await asyncio.sleep(0)
+        return [*answers, answer]
+
+    assert asyncio.run(asyncio.wait_for(ask_thrice(), 5)) == [1, 1, 2]
+
+
+def test_the_latest_answer_outlives_a_silent_deployment(caplog: pytest.LogCaptureFixture) -> None:
+    """It is a hint; that it could not be renewed is logged."""
+
+    async def go_silent() -> int:
+        counter = Counter()
+
+        async def ask() -> int:
+            if counter.asked:
+                await asyncio.Event().wait()
+            return await counter.ask()
+
+        remembered = Remembered(ask, fresh_s=-1, timeout_s=0.01)
+        await remembered.latest()
+        answer = await remembered.latest()
+        while "goes on being used" not in caplog.text:
+            await asyncio.sleep(0.005)
+        return answer
+
+    assert asyncio.run(asyncio.wait_for(go_silent(), 5)) == 1
