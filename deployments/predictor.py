@@ -14,12 +14,12 @@ from serve_app.batching import MicroBatcher
 from serve_app.errors import RequestError, SetupError
 from serve_app.models.detector import Detector, Detectors, resolve_device
 from serve_app.models.registry import Manifest, ModelRegistry, UncertainBand
-from serve_app.predictions import ModelDescription
+from serve_app.predictions import ModelDescription, RowScores
 from serve_app.settings import Backend, PredictorSettings, PredictorUserConfig
 
 logger = logging.getLogger(__name__)
 
-Key = tuple[str, Backend]
+Key = tuple[str, Backend, bool]  # model, backend, with reasons
 Rows = npt.NDArray[np.float32]
 
 
@@ -39,7 +39,7 @@ class Predictor:
         self._registry = ModelRegistry(settings.models_dir)
         self._device = resolve_device(settings.device)
         self._loaded = self._load()
-        self._batcher = MicroBatcher[Key](self._scores, max_rows=settings.max_batch_rows)
+        self._batcher = MicroBatcher[Key, RowScores](self._judge, RowScores.join, max_rows=settings.max_batch_rows)
 
     async def reconfigure(self, user_config: Mapping[str, object]) -> None:
         """Read the models folder again, while the models that are loaded serve on.
@@ -59,10 +59,12 @@ class Predictor:
                 ", ".join(manifest.label for manifest in self._loaded.detectors.manifests()),
             )
 
-    async def predict(self, model_name: str, backend: Backend, features: Rows) -> Rows | RequestError:
-        """Score ``(n, 674) float32`` rows: ``(n,) float32``. A refusal is returned, for it is expected."""
+    async def predict(
+        self, model_name: str, backend: Backend, features: Rows, with_reasons: bool = False
+    ) -> RowScores | RequestError:
+        """Score ``(n, 674) float32`` rows. A refusal is returned, for it is expected."""
         try:
-            return await self._batcher.submit((model_name, backend), features)
+            return await self._batcher.submit((model_name, backend, with_reasons), features)
         except RequestError as error:
             return error
 
@@ -75,9 +77,9 @@ class Predictor:
         cards = [self._registry.load_card(manifest) for manifest in detectors.manifests()]
         return _Loaded(detectors, [_describe(*pair) for pair in zip(detectors.manifests(), cards, strict=True)])
 
-    def _scores(self, key: Key, features: Rows) -> Rows:
-        model_name, backend = key
-        return self._loaded.detectors.predict(model_name, backend, features)
+    def _judge(self, key: Key, features: Rows) -> RowScores:
+        model_name, backend, with_reasons = key
+        return self._loaded.detectors.find(model_name, backend).judge(features, with_reasons=with_reasons)
 
 
 def _describe(manifest: Manifest, card: str) -> ModelDescription:

@@ -15,7 +15,7 @@ from serve_app.errors import FrameError, Overloaded, ReplicaLost, ServiceError
 from serve_app.features.table import FaceFeatures
 from serve_app.http.service import ClusterStatus
 from serve_app.pipeline import Extraction
-from serve_app.predictions import ModelDescription
+from serve_app.predictions import ModelDescription, RowScores
 from serve_app.remembered import Remembered
 from serve_app.settings import Backend
 
@@ -71,15 +71,14 @@ class RemoteExtractor:
     def __init__(self, handle: DeploymentHandle[Any], cluster: Remembered[ClusterStatus]) -> None:
         self._handle = handle
         self._cluster = cluster
-        self._replicas = 1
 
     async def replicas(self) -> int:
-        """Count the running ones, or those last known of: a request does not fail for want of a hint."""
+        """Count those last known to run: a request neither waits nor fails for want of a hint."""
         try:
-            self._replicas = (await self._cluster.get()).replicas.get(self._handle.deployment_name, 0)
+            return (await self._cluster.latest()).replicas.get(self._handle.deployment_name, 0)
         except Overloaded as exc:
-            logger.warning("the fan-out goes by %d extractors, the last that were counted: %s", self._replicas, exc)
-        return self._replicas
+            logger.warning("the fan-out does not know how many extractors there are: %s", exc)
+            return 1
 
     async def extract(self, images: list[bytes]) -> Extraction:
         """Extract each image on one replica."""
@@ -111,10 +110,10 @@ class RemotePredictor:
         self._handle = handle
 
     async def predict(
-        self, model_name: str, backend: Backend, features: npt.NDArray[np.float32]
-    ) -> npt.NDArray[np.float32]:
+        self, model_name: str, backend: Backend, features: npt.NDArray[np.float32], with_reasons: bool
+    ) -> RowScores:
         """Score the rows on one replica."""
-        scores: npt.NDArray[np.float32] = await call_again(self._handle.predict, model_name, backend, features)
+        scores: RowScores = await call_again(self._handle.predict, model_name, backend, features, with_reasons)
         return scores
 
     async def models(self) -> list[ModelDescription]:

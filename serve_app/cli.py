@@ -63,6 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("--model", default=DEFAULT_MODEL, help=f"the model (default: {DEFAULT_MODEL})")
     predict.add_argument("--session-id", help="the session's name; one request of up to 30 frames only")
     predict.add_argument("--threshold", type=float, help="call fake what scores above this, in place of the model's")
+    predict.add_argument("--reasons", action="store_true", help="say what parts of each face drove its score")
     predict.add_argument("--keep-csv", action="store_true", help="keep the CSVs in the service's OUTPUT_DIR")
     predict.add_argument("--json", action="store_true", help="print each answer as one line of JSON")
     predict.set_defaults(command=_predict)
@@ -95,6 +96,7 @@ def _predict(args: argparse.Namespace) -> int:
     if args.session_id and len(frame_paths) > MAX_FRAMES:
         raise FileNotFoundError(f"--session-id names one request of {MAX_FRAMES} frames, not of {len(frame_paths)}")
     fields = {} if args.threshold is None else {"threshold": args.threshold}
+    fields |= {"include": "reasons"} if args.reasons else {}
     with BatchDeepfakeClient(args.url) as client, frame_progress(_err, len(frame_paths)) as (progress, bar):
         answers = []
         for start in range(0, len(frame_paths), MAX_FRAMES):

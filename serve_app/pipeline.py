@@ -14,7 +14,7 @@ from serve_app.errors import BackendMismatch, DeadlineExceeded, ExtractionFailed
 from serve_app.features.table import FaceFeatures
 from serve_app.frames import Frame, check_signature
 from serve_app.model_names import ModelReference
-from serve_app.predictions import ModelDescription
+from serve_app.predictions import ModelDescription, RowScores
 from serve_app.settings import Backend, PipelineSettings
 
 _LONE_ATTEMPTS = 2  # of a frame whose replica died: alone, so that a poison frame takes no other with it
@@ -49,24 +49,42 @@ class Parser(Protocol):
 
 
 class Predictor(Protocol):
-    """Features ``(n, 674) float32`` to calibrated P(fake), ``(n,) float32``."""
+    """Features ``(n, 674) float32`` to calibrated P(fake), their novelty and, where asked for, reasons."""
 
     async def predict(
-        self, model_name: str, backend: Backend, features: npt.NDArray[np.float32]
-    ) -> npt.NDArray[np.float32]:
+        self, model_name: str, backend: Backend, features: npt.NDArray[np.float32], with_reasons: bool
+    ) -> RowScores:
         """Score each row by the named model."""
         ...
 
 
 @dataclass(frozen=True)
+class Scoring:
+    """What a request asks of the predictor: the model, and whether it explains each score."""
+
+    model: ModelDescription
+    with_reasons: bool = False
+
+
+@dataclass(frozen=True)
 class FrameOutcome:
-    """How far one frame came: a score, or the error that says why there is none; the CSV wherever one was made."""
+    """How far one frame came: a score, or the error that says why there is none; the CSV wherever one was made.
+
+    ``novelty`` and ``contributions`` are those of its row in ``RowScores``.
+    """
 
     frame: Frame
     csv: bytes | None = None
     face: FaceFeatures | None = None
     score: float | None = None
+    novelty: float | None = None
+    contributions: tuple[float, ...] | None = None
     error: FrameError | None = None
+
+    @property
+    def is_out_of_distribution(self) -> bool | None:
+        """Whether its features lie beyond what the model was trained on; None where that is not known."""
+        return None if self.novelty is None else self.novelty > 1
 
 
 def _ignore(_: FrameOutcome) -> None:
@@ -86,7 +104,7 @@ class Pipeline:
     async def run(
         self,
         frames: Sequence[Frame],
-        model: ModelDescription,
+        scoring: Scoring,
         on_outcome: Callable[[FrameOutcome], None] = _ignore,
         *,
         deadline: float | None = None,
@@ -105,7 +123,7 @@ class Pipeline:
             on_outcome(outcome)
 
         async def score(chunk: Sequence[Frame]) -> None:
-            for outcome in await self._score(chunk, model):
+            for outcome in await self._score(chunk, scoring):
                 outcomes.append(outcome)
                 on_outcome(outcome)
 
@@ -130,30 +148,31 @@ class Pipeline:
         worth_a_call = max(math.ceil(n_frames / replicas_per_request), self._settings.min_frames_per_call)
         return min(worth_a_call, self._settings.max_frames_per_call)
 
-    async def _score(self, frames: Sequence[Frame], model: ModelDescription) -> list[FrameOutcome]:
+    async def _score(self, frames: Sequence[Frame], scoring: Scoring) -> list[FrameOutcome]:
         """Take one chunk through the three stages."""
         try:
             extraction = await self._extractor.extract([frame.image for frame in frames])
         except ReplicaLost:
-            return [await self._score_alone(frame, model) for frame in frames]
-        return await self._score_extraction(frames, extraction, model)
+            return [await self._score_alone(frame, scoring) for frame in frames]
+        return await self._score_extraction(frames, extraction, scoring)
 
-    async def _score_alone(self, frame: Frame, model: ModelDescription) -> FrameOutcome:
+    async def _score_alone(self, frame: Frame, scoring: Scoring) -> FrameOutcome:
         """Try again a frame whose replica died; it fails alone if its replica dies again."""
         for _ in range(_LONE_ATTEMPTS):
             try:
                 extraction = await self._extractor.extract([frame.image])
             except ReplicaLost:
                 continue
-            [outcome] = await self._score_extraction([frame], extraction, model)
+            [outcome] = await self._score_extraction([frame], extraction, scoring)
             return outcome
         return FrameOutcome(frame, error=ExtractionFailed("the extractor died on this frame each time it was tried"))
 
     async def _score_extraction(
-        self, frames: Sequence[Frame], extraction: Extraction, model: ModelDescription
+        self, frames: Sequence[Frame], extraction: Extraction, scoring: Scoring
     ) -> list[FrameOutcome]:
-        if extraction.backend != model.backend:
-            raise BackendMismatch(f"an {extraction.backend} extractor took part, but the model is for {model.backend}")
+        trained_on = scoring.model.backend
+        if extraction.backend != trained_on:
+            raise BackendMismatch(f"an {extraction.backend} extractor took part, but the model is for {trained_on}")
         outcomes = [_with_csv(frame, csv) for frame, csv in zip(frames, extraction.csvs, strict=True)]
         failed = [outcome for outcome in outcomes if outcome.error]
         extracted = [outcome for outcome in outcomes if outcome.csv is not None]
@@ -161,19 +180,18 @@ class Pipeline:
             return failed
         faces = await self._parser.parse([outcome.csv for outcome in extracted if outcome.csv is not None])
         parsed = [_with_face(outcome, face) for outcome, face in zip(extracted, faces, strict=True)]
-        return failed + await self._score_faces(parsed, model)
+        return failed + await self._score_faces(parsed, scoring)
 
-    async def _score_faces(self, outcomes: Sequence[FrameOutcome], model: ModelDescription) -> list[FrameOutcome]:
+    async def _score_faces(self, outcomes: Sequence[FrameOutcome], scoring: Scoring) -> list[FrameOutcome]:
         faceless = [outcome for outcome in outcomes if outcome.face is None]
         with_face = [outcome for outcome in outcomes if outcome.face is not None]
         if not with_face:
             return faceless
         features = np.stack([outcome.face.features for outcome in with_face if outcome.face is not None])
+        model = scoring.model
         exactly = str(ModelReference(model.name, model.version))  # a newer one may be loaded meanwhile
-        scores = await self._predictor.predict(exactly, model.backend, features)
-        return faceless + [
-            replace(outcome, score=float(score)) for outcome, score in zip(with_face, scores, strict=True)
-        ]
+        scores = await self._predictor.predict(exactly, model.backend, features, scoring.with_reasons)
+        return faceless + [_with_score(outcome, scores[row : row + 1]) for row, outcome in enumerate(with_face)]
 
 
 def split_evenly(frames: Sequence[Frame], at_most: int) -> list[Sequence[Frame]]:
@@ -202,6 +220,16 @@ def _with_csv(frame: Frame, csv: bytes | FrameError) -> FrameOutcome:
 
 def _with_face(outcome: FrameOutcome, face: FaceFeatures | FrameError) -> FrameOutcome:
     return replace(outcome, error=face) if isinstance(face, FrameError) else replace(outcome, face=face)
+
+
+def _with_score(outcome: FrameOutcome, row: RowScores) -> FrameOutcome:
+    """Take over what the model says of the frame's one row."""
+    return replace(
+        outcome,
+        score=row.scores.item(),
+        novelty=None if row.novelty is None else row.novelty.item(),
+        contributions=None if row.contributions is None else tuple(row.contributions[0].tolist()),
+    )
 
 
 def _first(group: ExceptionGroup[Exception]) -> Exception:

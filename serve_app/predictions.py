@@ -74,16 +74,23 @@ class RowScores:
 
 @dataclass(frozen=True)
 class Prediction:
-    """One frame's score = P(fake), its label at the threshold, and confidence = |score - 0.5| * 2."""
+    """One frame's score = P(fake), its label at the threshold, and confidence = |score - 0.5| * 2.
+
+    ``is_out_of_distribution`` says that the score means little: the model knows no such face; None: it cannot tell.
+    """
 
     score: float
     label: Label
     confidence: float
+    is_out_of_distribution: bool | None = None
 
 
 @dataclass(frozen=True)
 class Summary:
-    """The request as a whole; only scored frames count, and means are None where there is none."""
+    """The request as a whole; only scored frames count, and means are None where there is none.
+
+    ``out_of_distribution_count`` is None where the model cannot tell.
+    """
 
     total_frames: int
     fake_count: int
@@ -94,6 +101,7 @@ class Summary:
     failed_frames: int
     threshold: float
     verdict: Verdict
+    out_of_distribution_count: int | None
 
 
 def predict_label(score: float, *, threshold: float) -> Prediction:
@@ -104,10 +112,15 @@ def predict_label(score: float, *, threshold: float) -> Prediction:
 def summarise(
     predictions: Sequence[Prediction], *, n_frames: int, threshold: float, uncertain_band: tuple[float, float]
 ) -> Summary:
-    """Summarise the scored frames of a request of ``n_frames``; the plain mean decides (docs/adr/0003-pooling.md)."""
+    """Summarise the scored frames of a request of ``n_frames``; the plain mean decides (docs/adr/0003-pooling.md).
+
+    Where most of the scored frames are out of distribution, their mean decides nothing: the verdict is uncertain.
+    """
     scores = [prediction.score for prediction in predictions]
     average_score = fmean(scores) if scores else None
     fake_count = sum(prediction.label == "fake" for prediction in predictions)
+    strange = [flag for prediction in predictions if (flag := prediction.is_out_of_distribution) is not None]
+    most_are_strange = 2 * sum(strange) > len(scores)
     return Summary(
         total_frames=n_frames,
         fake_count=fake_count,
@@ -117,7 +130,8 @@ def summarise(
         scored_frames=len(scores),
         failed_frames=n_frames - len(scores),
         threshold=threshold,
-        verdict=_verdict(average_score, threshold, uncertain_band),
+        verdict="uncertain" if most_are_strange else _verdict(average_score, threshold, uncertain_band),
+        out_of_distribution_count=sum(strange) if strange else None,
     )
 
 

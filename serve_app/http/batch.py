@@ -14,7 +14,7 @@ from serve_app.http.contract import BatchBody, FrameBody, answer_status, frame_b
 from serve_app.http.forms import PredictForm, read_predict_form
 from serve_app.http.problems import log_unexpected, problem_of
 from serve_app.http.service import Service
-from serve_app.pipeline import FrameOutcome
+from serve_app.pipeline import FrameOutcome, Scoring
 from serve_app.predictions import ModelDescription, summarise
 
 logger = logging.getLogger(__name__)
@@ -69,7 +69,8 @@ async def answer(
     Raises:
         RequestError: the request could not be served, or passed its deadline.
     """
-    outcomes = await service.pipeline.run(batch.frames, batch.model, on_outcome, deadline=batch.deadline)
+    scoring = Scoring(batch.model, with_reasons="reasons" in batch.form.include)
+    outcomes = await service.pipeline.run(batch.frames, scoring, on_outcome, deadline=batch.deadline)
     cleanup, output_dir = await _settle_csvs(service, batch.form, outcomes)
     predictions = [frame_prediction(outcome, threshold=batch.threshold) for outcome in outcomes]
     summary = summarise(

@@ -1,5 +1,6 @@
 """The JSON a client sees: the seed's fields first, in its order, then what was added beside them."""
 
+from dataclasses import replace
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -8,10 +9,19 @@ from serve_app.errors import FrameStatus
 from serve_app.features.schema import FEATURE_COUNT, FEATURE_SLICES
 from serve_app.features.table import FaceFeatures
 from serve_app.pipeline import FrameOutcome
-from serve_app.predictions import Label, ModelDescription, Prediction, Summary, Verdict, predict_label
+from serve_app.predictions import (
+    REASON_GROUPS,
+    Label,
+    ModelDescription,
+    Prediction,
+    ReasonGroup,
+    Summary,
+    Verdict,
+    predict_label,
+)
 from serve_app.settings import Backend
 
-Include = Literal["landmarks", "features", "pose"]
+Include = Literal["landmarks", "features", "pose", "reasons"]
 AnswerStatus = Literal["success", "partial", "failed"]
 _SCORE_DIGITS = 6  # a float32 holds 7
 
@@ -35,6 +45,13 @@ class PoseBody(_Body):
     rotation_rad: tuple[float, float, float]
 
 
+class ReasonBody(_Body):
+    """What one part of the face adds to the logit of P(fake), before calibration; below 0 it speaks for a real face."""
+
+    group: ReasonGroup
+    contribution: float
+
+
 class FrameBody(_Body):
     """One frame; ``prediction`` is null where ``status`` is not ``ok``, and ``error`` says why."""
 
@@ -46,9 +63,18 @@ class FrameBody(_Body):
     status: FrameStatus
     error: str | None
     orientation: int | None = Field(description="EXIF orientation the frame was turned upright by; 1: none")
+    out_of_distribution: bool | None = Field(
+        description="true: the model knows no such face, or too much of it is cut off; its score means little. "
+        "null: no score, or a model that cannot tell"
+    )
     landmarks: list[tuple[float, float]] | None = Field(default=None, description="68 (x, y), px; include=landmarks")
     features: list[float] | None = Field(default=None, description="674 values in /models/{name} order")
     pose: PoseBody | None = Field(default=None, description="include=pose")
+    reasons: list[ReasonBody] | None = Field(
+        default=None,
+        description="include=reasons: what drove the score, largest first; together the logit less a typical face's. "
+        "null: no score, or a model that cannot tell",
+    )
 
 
 class SummaryBody(_Body):
@@ -65,6 +91,7 @@ class SummaryBody(_Body):
     verdict: Verdict
     score_std: float | None
     model_version: int
+    out_of_distribution_count: int | None = Field(description="of the scored frames; most of them: verdict uncertain")
 
 
 class BatchBody(_Body):
@@ -149,8 +176,9 @@ def frame_body(
         status=outcome.error.status if outcome.error else "ok",
         error=str(outcome.error) if outcome.error else None,
         orientation=outcome.frame.exif_orientation,
+        out_of_distribution=prediction.is_out_of_distribution if prediction else None,
     )
-    return body.model_copy(update=_included(outcome.face, include)) if outcome.face else body
+    return body.model_copy(update=_included(outcome, outcome.face, include)) if outcome.face else body
 
 
 def frame_prediction(outcome: FrameOutcome, *, threshold: float) -> Prediction | None:
@@ -158,7 +186,8 @@ def frame_prediction(outcome: FrameOutcome, *, threshold: float) -> Prediction |
     if outcome.score is None:
         return None
     prediction = predict_label(round(outcome.score, _SCORE_DIGITS), threshold=threshold)
-    return Prediction(prediction.score, prediction.label, round(prediction.confidence, _SCORE_DIGITS))
+    confidence = round(prediction.confidence, _SCORE_DIGITS)
+    return replace(prediction, confidence=confidence, is_out_of_distribution=outcome.is_out_of_distribution)
 
 
 def summary_body(summary: Summary, model: ModelDescription) -> SummaryBody:
@@ -175,6 +204,7 @@ def summary_body(summary: Summary, model: ModelDescription) -> SummaryBody:
         verdict=summary.verdict,
         score_std=_rounded(summary.score_std),
         model_version=model.version,
+        out_of_distribution_count=summary.out_of_distribution_count,
     )
 
 
@@ -189,7 +219,7 @@ def _rounded(mean: float | None) -> float | None:
     return None if mean is None else round(mean, _SCORE_DIGITS)
 
 
-def _included(face: FaceFeatures, include: frozenset[Include]) -> dict[str, object]:
+def _included(outcome: FrameOutcome, face: FaceFeatures, include: frozenset[Include]) -> dict[str, object]:
     """The parts a caller asked for; absent keys stay unset and are left out of the JSON."""
     parts: dict[str, object] = {}
     if "landmarks" in include:
@@ -201,4 +231,14 @@ def _included(face: FaceFeatures, include: frozenset[Include]) -> dict[str, obje
         translation = face.features[FEATURE_SLICES["pose_translation"]].tolist()
         rotation = face.features[FEATURE_SLICES["pose_rotation"]].tolist()
         parts["pose"] = PoseBody(translation_mm=tuple(translation), rotation_rad=tuple(rotation))
+    if "reasons" in include:
+        parts["reasons"] = None if outcome.contributions is None else _reasons(outcome.contributions)
     return parts
+
+
+def _reasons(contributions: tuple[float, ...]) -> list[ReasonBody]:
+    reasons = [
+        ReasonBody(group=group, contribution=round(contribution, _SCORE_DIGITS))
+        for group, contribution in zip(REASON_GROUPS, contributions, strict=True)
+    ]
+    return sorted(reasons, key=lambda reason: -abs(reason.contribution))

@@ -23,6 +23,7 @@ Rows = npt.NDArray[np.float32]
 Logits = npt.NDArray[np.float32]
 
 _PROBE_ROWS = (1, 3)  # a model that squeezes its output, or fixes its batch, fails one of them
+_REASON_ROWS = 256  # at a time: each takes the memory of eight
 _CERTAINTY = 1e-7  # probabilities are taken to be this far from 0 and 1: what a float32 next to 1 resolves
 
 
@@ -56,9 +57,13 @@ class NetworkRuntime:
         with torch.inference_mode():
             features = torch.tensor(rows, dtype=torch.float32, device=self._device)
             points, measures = self._network.inputs(features)
-            reasons = contributions(self._network, points, measures).cpu().numpy() if with_reasons else None
             logits = self._network.classify(points, measures).cpu().numpy()
+            reasons = self._reasons(points, measures) if with_reasons else None
             return Reading(logits, self._novelty(features, points, measures), reasons)
+
+    def _reasons(self, points: torch.Tensor, measures: torch.Tensor) -> Rows:
+        batches = zip(torch.split(points, _REASON_ROWS), torch.split(measures, _REASON_ROWS), strict=True)
+        return torch.cat([contributions(self._network, *batch) for batch in batches]).cpu().numpy()
 
     def _novelty(self, features: torch.Tensor, points: torch.Tensor, measures: torch.Tensor) -> Rows | None:
         """The larger of the two that make a row new, in limits."""

@@ -10,7 +10,7 @@ from serve_app.errors import ExtractionFailed, FrameError, ReplicaLost
 from serve_app.features.schema import FEATURE_COLUMNS
 from serve_app.features.table import FaceFeatures, read_faces, write_face
 from serve_app.pipeline import Extraction
-from serve_app.predictions import ModelDescription
+from serve_app.predictions import REASON_GROUPS, ModelDescription, RowScores
 from serve_app.settings import Backend
 
 MODEL = ModelDescription(
@@ -28,12 +28,12 @@ MODEL = ModelDescription(
     card="# A card",
 )
 _JPEG = b"\xff\xd8\xff"
-_SCORE_COLUMN = "p_0"  # three decimals: the CSV carries the score from image to predictor
+_SCORE_COLUMN, _NOVELTY_COLUMN = "p_0", "p_1"  # three decimals: the CSV carries them from image to predictor
 
 
-def image(score: float) -> bytes:
+def image(score: float, novelty: float = 0.0) -> bytes:
     """An upload that will score so."""
-    return _JPEG + f"score {score}".encode()
+    return _JPEG + f"score {novelty} {score}".encode()
 
 
 NO_FACE = _JPEG + b"no face"
@@ -81,15 +81,18 @@ class StageParser:
 
 @dataclass
 class StagePredictor:
-    """Reads the score back from the features."""
+    """Reads the score and the novelty back from the features; each reason is the score times its place, from 0."""
 
+    knows_novelty: bool = True
     batches: list[int] = field(default_factory=list)
 
     async def predict(
-        self, model_name: str, backend: Backend, features: npt.NDArray[np.float32]
-    ) -> npt.NDArray[np.float32]:
+        self, model_name: str, backend: Backend, features: npt.NDArray[np.float32], with_reasons: bool
+    ) -> RowScores:
         self.batches.append(len(features))
-        return features[:, FEATURE_COLUMNS.index(_SCORE_COLUMN)]
+        scores, novelty = (features[:, FEATURE_COLUMNS.index(name)] for name in (_SCORE_COLUMN, _NOVELTY_COLUMN))
+        reasons = np.outer(scores, np.arange(len(REASON_GROUPS))).astype(np.float32)
+        return RowScores(scores, novelty if self.knows_novelty else None, reasons if with_reasons else None)
 
 
 def _extract(content: bytes) -> bytes | FrameError:
@@ -99,11 +102,12 @@ def _extract(content: bytes) -> bytes | FrameError:
         return write_face({"confidence": 0.0, "success": 0.0})
     if content == UNSURE:
         return write_face({"confidence": 0.3, "success": 1.0})
+    novelty, score = _asked(content)
     face = write_face(
-        {"confidence": 0.98, "success": 1.0, _SCORE_COLUMN: _asked_score(content), "x_1": 7.5, "y_1": 8.5}
+        {"confidence": 0.98, "success": 1.0, _SCORE_COLUMN: score, _NOVELTY_COLUMN: novelty, "x_1": 7.5, "y_1": 8.5}
     )
     return face[:-30] if content == TRUNCATED_CSV else face
 
 
-def _asked_score(content: bytes) -> float:
-    return float(content.split()[-1]) if b"score" in content else 0.0
+def _asked(content: bytes) -> list[float]:
+    return [float(word) for word in content.split()[-2:]] if b"score" in content else [0.0, 0.0]

@@ -34,8 +34,10 @@ def rows(*values: float) -> Array:
 
 
 @asynccontextmanager
-async def batcher_over(compute: Callable[[str, Array], Array], max_rows: int = 8) -> AsyncIterator[MicroBatcher[str]]:
-    batcher = MicroBatcher[str](compute, max_rows=max_rows)
+async def batcher_over(
+    compute: Callable[[str, Array], Array], max_rows: int = 8
+) -> AsyncIterator[MicroBatcher[str, Array]]:
+    batcher = MicroBatcher[str, Array](compute, np.concatenate, max_rows=max_rows)
     yield batcher
     await batcher.aclose()
 
@@ -122,7 +124,7 @@ def test_rows_of_a_submitter_that_left_are_not_computed() -> None:
 
 @pytest.mark.parametrize("value", [1.0, float("nan")])
 def test_a_submitter_may_leave_while_its_batch_runs(value: float) -> None:
-    """Neither its scores nor its failure disturb anyone."""
+    """Neither its results nor its failure disturb anyone."""
 
     async def scenario() -> None:
         compute = GatedSum()
@@ -135,12 +137,12 @@ def test_a_submitter_may_leave_while_its_batch_runs(value: float) -> None:
     asyncio.run(scenario())
 
 
-def test_scores_that_do_not_match_the_rows_are_refused() -> None:
-    """Otherwise one caller would get another's scores."""
+def test_results_that_do_not_match_the_rows_are_refused() -> None:
+    """Otherwise one caller would get another's."""
 
     async def scenario() -> None:
         async with batcher_over(lambda _key, batch: batch[:1, 0]) as batcher:
-            with pytest.raises(RuntimeError, match="2 rows were submitted, 1 scores came back"):
+            with pytest.raises(RuntimeError, match="2 rows were submitted, 1 results came back"):
                 await batcher.submit("a", rows(1, 2))
 
     asyncio.run(scenario())
@@ -162,13 +164,16 @@ def test_closing_finishes_what_waits_and_refuses_what_comes() -> None:
     asyncio.run(scenario())
 
 
-def test_no_rows_need_no_batch() -> None:
-    """An empty submission is answered at once."""
+def test_no_rows_have_no_results() -> None:
+    """Alone or in company, where they change nothing."""
 
     async def scenario() -> None:
         compute = GatedSum()
+        compute.gate.set()
         async with batcher_over(compute) as batcher:
-            assert (await batcher.submit("a", np.empty((0, 1), np.float32))).shape == (0,)
-        assert compute.batches == []
+            nothing = np.empty((0, 1), np.float32)
+            assert (await batcher.submit("a", nothing)).shape == (0,)
+            empty, full = await asyncio.gather(batcher.submit("a", nothing), batcher.submit("a", rows(3)))
+            assert (empty.shape, full.tolist()) == ((0,), [3])
 
     asyncio.run(scenario())

@@ -16,9 +16,9 @@ from serve_app.http.app import create_app
 from serve_app.http.service import Service
 from serve_app.launcher import free_port
 from tests.unit import stages
-from tests.unit.http.conftest import extractor, make_service, settings
+from tests.unit.http.conftest import extractor, make_service, predictor, settings
 
-__all__ = ["extractor", "make_service", "settings"]  # fixtures of the HTTP tests, used here
+__all__ = ["extractor", "make_service", "predictor", "settings"]  # fixtures of the HTTP tests, used here
 
 
 @pytest.fixture
@@ -102,6 +102,19 @@ def test_the_command_line_prints_a_table(url: str, frame_paths: list[Path], caps
     assert "0.900" in printed
     assert "no_face" in printed
     assert "1 fake, 1 real, 1 without a score" in printed
+
+
+def test_the_command_line_marks_what_the_model_does_not_know(
+    url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And says why it scored so where it is asked."""
+    for index, novelty in enumerate((0.5, 1.5)):
+        (tmp_path / f"{index}.jpg").write_bytes(stages.image(0.9, novelty))
+    assert cli.main(["predict", "--url", url, "--reasons", str(tmp_path)]) == 0
+    printed = capsys.readouterr().out
+    assert [line.count("fake?") for line in printed.splitlines() if ".jpg" in line] == [0, 1]
+    assert printed.count("head pose +6.3") == 2
+    assert "knows no such face (1 frames)" in printed
 
 
 def test_the_command_line_prints_json(url: str, frame_paths: list[Path], capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from serve_app.errors import BackendMismatch, DeadlineExceeded, Overloaded, UnknownModel
 from serve_app.frames import Frame
-from serve_app.pipeline import Extraction, FrameOutcome, Pipeline, split_evenly
+from serve_app.pipeline import Extraction, FrameOutcome, Pipeline, Scoring, split_evenly
 from serve_app.settings import PipelineSettings
 from tests.unit import stages
 
@@ -29,7 +29,7 @@ def pipeline_of(extractor: object = None, predictor: object = None, settings: Pi
 
 
 async def run(pipeline: Pipeline, *images: bytes) -> list[FrameOutcome]:
-    return await pipeline.run(frames_of(*images), stages.MODEL)
+    return await pipeline.run(frames_of(*images), Scoring(stages.MODEL))
 
 
 def statuses(outcomes: list[FrameOutcome]) -> list[str]:
@@ -146,7 +146,7 @@ def test_outcomes_are_told_as_they_are_finished() -> None:
     """The first to be told of are those that need no stage."""
     told: list[int] = []
     frames = frames_of(stages.image(0.5), b"text", stages.image(0.5))
-    asyncio.run(pipeline_of().run(frames, stages.MODEL, lambda outcome: told.append(outcome.frame.frame_id)))
+    asyncio.run(pipeline_of().run(frames, Scoring(stages.MODEL), lambda outcome: told.append(outcome.frame.frame_id)))
     assert told == [1, 0, 2]
 
 
@@ -182,3 +182,27 @@ def test_features_of_another_extractor_are_never_scored() -> None:
 
     with pytest.raises(BackendMismatch, match="openface"):
         asyncio.run(run(pipeline_of(OtherBackend()), stages.image(0.5)))
+
+
+def test_novelty_and_reasons_come_with_their_frame() -> None:
+    """Whatever chunk ended first."""
+    images = [stages.image(index / 10, novelty=2 - index / 10) for index in range(10)]
+    scoring = Scoring(stages.MODEL, with_reasons=True)
+    outcomes = asyncio.run(pipeline_of().run(frames_of(*images), scoring))
+    assert [outcome.novelty for outcome in outcomes] == pytest.approx([2 - index / 10 for index in range(10)])
+    assert [outcome.contributions and outcome.contributions[3] for outcome in outcomes] == pytest.approx(
+        [3 * index / 10 for index in range(10)]
+    )
+
+
+@pytest.mark.parametrize(("novelty", "flag"), [(1.0, False), (1.5, True)])
+def test_beyond_the_limit_is_out_of_distribution(novelty: float, flag: bool) -> None:
+    """On it is not."""
+    [outcome] = asyncio.run(run(pipeline_of(), stages.image(0.5, novelty=novelty)))
+    assert outcome.is_out_of_distribution is flag
+
+
+def test_without_novelty_and_reasons_nothing_is_made_up() -> None:
+    """A model that cannot tell does not say that all is well."""
+    [outcome] = asyncio.run(run(pipeline_of(predictor=stages.StagePredictor(knows_novelty=False)), stages.image(0.5)))
+    assert (outcome.is_out_of_distribution, outcome.contributions) == (None, None)

@@ -39,7 +39,14 @@ def extractor() -> stages.StageExtractor:
 
 
 @pytest.fixture
-def make_service(settings: IngressSettings, extractor: stages.StageExtractor) -> Callable[..., Service]:
+def predictor() -> stages.StagePredictor:
+    return stages.StagePredictor()
+
+
+@pytest.fixture
+def make_service(
+    settings: IngressSettings, extractor: stages.StageExtractor, predictor: stages.StagePredictor
+) -> Callable[..., Service]:
     """Build a service of in-memory stages, any part of it replaced."""
 
     def build(cluster: ClusterStatus = READY, backend: Backend = "facemesh", **parts: object) -> Service:
@@ -54,7 +61,7 @@ def make_service(settings: IngressSettings, extractor: stages.StageExtractor) ->
 
         defaults: dict[str, object] = {
             "settings": settings,
-            "pipeline": Pipeline(extractor, stages.StageParser(), stages.StagePredictor(), settings.pipeline),
+            "pipeline": Pipeline(extractor, stages.StageParser(), predictor, settings.pipeline),
             "admission": Admission(max_requests=settings.max_requests, max_bytes=2**20, retry_after_s=7),
             "sessions": SessionStore(settings.output_dir),
             "models": Remembered(models, fresh_s=math.inf),

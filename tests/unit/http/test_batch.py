@@ -11,6 +11,7 @@ from starlette.testclient import TestClient
 
 from serve_app.http.app import create_app
 from serve_app.http.service import Service
+from serve_app.predictions import REASON_GROUPS
 from serve_app.settings import IngressSettings
 from tests.unit import stages
 
@@ -18,13 +19,13 @@ SEED_ANSWER = (
     b'{"status":"success","session_id":"video_123","frames_processed":2,"predictions":['
     b'{"frame_id":0,"csv_source":"frame_0000.csv","feature_count":674,'
     b'"prediction":{"score":0.78,"label":"fake","confidence":0.56},"model":"mobilenetv2_celebv2",'
-    b'"status":"ok","error":null,"orientation":1},'
+    b'"status":"ok","error":null,"orientation":1,"out_of_distribution":false},'
     b'{"frame_id":1,"csv_source":"frame_0001.csv","feature_count":674,'
     b'"prediction":{"score":0.45,"label":"real","confidence":0.1},"model":"mobilenetv2_celebv2",'
-    b'"status":"ok","error":null,"orientation":1}],'
+    b'"status":"ok","error":null,"orientation":1,"out_of_distribution":false}],'
     b'"summary":{"total_frames":2,"fake_count":1,"real_count":1,"average_score":0.615,'
     b'"model_used":"mobilenetv2_celebv2","scored_frames":2,"failed_frames":0,"threshold":0.5,'
-    b'"verdict":"fake","score_std":0.165,"model_version":3},'
+    b'"verdict":"fake","score_std":0.165,"model_version":3,"out_of_distribution_count":0},'
     b'"cleanup":"Deleted 2 CSV files","output_dir":null}'
 )
 
@@ -117,6 +118,34 @@ def test_include_adds_what_was_asked_for_only(client: TestClient) -> None:
     assert frame["pose"] == {"translation_mm": [0, 0, 0], "rotation_rad": [0, 0, 0]}
     plain = client.post("/batch/predict", files=files_of(stages.image(0.1))).json()["predictions"][0]
     assert not {"landmarks", "features", "pose"} & plain.keys()
+
+
+def test_a_face_the_model_does_not_know_is_flagged(client: TestClient) -> None:
+    """Beside its prediction, which stays the seed's; most of them leave no verdict."""
+    images = [stages.image(0.99, novelty=1.2), stages.image(0.99, novelty=3.0), stages.image(0.99), stages.NO_FACE]
+    answer = client.post("/batch/predict", files=files_of(*images)).json()
+    assert [frame["out_of_distribution"] for frame in answer["predictions"]] == [True, True, False, None]
+    assert answer["predictions"][0]["prediction"].keys() == {"score", "label", "confidence"}
+    assert (answer["summary"]["out_of_distribution_count"], answer["summary"]["verdict"]) == (2, "uncertain")
+
+
+def test_a_model_that_cannot_tell_says_null(client: TestClient, predictor: stages.StagePredictor) -> None:
+    """Rather than false."""
+    predictor.knows_novelty = False
+    answer = client.post("/batch/predict", files=files_of(stages.image(0.99))).json()
+    assert answer["predictions"][0]["out_of_distribution"] is None
+    assert answer["summary"]["out_of_distribution_count"] is None
+    assert answer["summary"]["verdict"] == "fake"
+
+
+def test_reasons_are_the_parts_of_the_face_largest_first(client: TestClient) -> None:
+    """Asked for only: they cost many times the score."""
+    images = files_of(stages.image(-0.5), stages.NO_FACE)
+    explained, failed = client.post("/batch/predict", data={"include": "reasons"}, files=images).json()["predictions"]
+    assert [reason["group"] for reason in explained["reasons"]] == list(reversed(REASON_GROUPS))
+    assert explained["reasons"][0] == {"group": "head_pose", "contribution": -3.5}
+    assert "reasons" not in failed
+    assert "reasons" not in client.post("/batch/predict", files=images).json()["predictions"][0]
 
 
 def test_a_session_id_is_made_when_none_is_given(client: TestClient) -> None:
