@@ -1,5 +1,6 @@
 """Uploaded bytes to frames: what is refused for the whole request, and what only for one frame."""
 
+import struct
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +15,8 @@ from serve_app.settings import MAX_FRAMES
 ACCEPTED_EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp")
 _EXIF_ORIENTATION = 0x0112
 _EXIF_HEAD_BYTES = 65536  # a JPEG's EXIF segment comes first
-_SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM")  # JPEG, PNG, BMP
+_JPEG, _PNG, _BMP = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM"
+_SIGNATURES = (_JPEG, _PNG, _BMP)
 
 
 @dataclass(frozen=True)
@@ -45,17 +47,25 @@ class Frame:
         """
         if not self.image.startswith(_SIGNATURES):
             return None
-        if b"Exif" not in self.image[:_EXIF_HEAD_BYTES] and b"eXIf" not in self.image:
+        if not _may_hold_exif(self.image):
             return 1  # most frames: not worth opening
         try:
             with (
                 warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning),
                 Image.open(BytesIO(self.image), formats=("JPEG", "PNG")) as opened,  # the header only
             ):
-                orientation = opened.getexif().get(_EXIF_ORIENTATION, 1)
+                return read_orientation(opened)
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
             return None
-        return orientation if orientation in range(1, 9) else 1
+
+
+def read_orientation(opened: Image.Image) -> int:
+    """Read the EXIF orientation (1 to 8) of a picture; 1, upright, where its metadata is absent or damaged."""
+    try:
+        orientation = opened.getexif().get(_EXIF_ORIENTATION, 1)
+    except (OSError, SyntaxError, ValueError, struct.error, OverflowError):
+        return 1
+    return orientation if orientation in range(1, 9) else 1
 
 
 def accept_uploads(uploads: Sequence[Upload], *, max_file_bytes: int) -> list[Frame]:
@@ -90,3 +100,10 @@ def check_signature(frame: Frame) -> None:
         raise Undecodable("the file is empty")
     if not frame.image.startswith(_SIGNATURES):
         raise Undecodable("the file is not a JPEG, PNG or BMP picture")
+
+
+def _may_hold_exif(image: bytes) -> bool:
+    """A JPEG's EXIF comes first; a PNG's may come anywhere, and a BMP has none."""
+    if image.startswith(_JPEG):
+        return b"Exif" in image[:_EXIF_HEAD_BYTES]
+    return image.startswith(_PNG) and b"eXIf" in image

@@ -8,13 +8,13 @@ import numpy as np
 from PIL import Image
 
 from serve_app.errors import Undecodable
+from serve_app.frames import read_orientation
 
 FORMATS = ("JPEG", "PNG", "BMP")
 MIN_LONG_SIDE_PX = 640  # a JPEG decodes at 1/2, 1/4 or 1/8 for little; below 640 px small faces get lost
 
 _NOT_WHOLE = f"the bytes are not a whole {', '.join(FORMATS[:-1])} or {FORMATS[-1]} image; send the file again"
 _PNG_TAIL_BYTES = 4096  # some writers append a little after the last chunk
-_EXIF_ORIENTATION = 0x0112
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -57,7 +57,7 @@ def decode(image: bytes, *, max_pixels: int, full: bool = False) -> Picture:
             opened.load()
             if opened.format == "PNG" and b"IEND" not in image[-_PNG_TAIL_BYTES:]:
                 raise Undecodable(_NOT_WHOLE)  # Pillow reads a PNG whose last chunk is cut off
-            orientation = _orientation(opened)
+            orientation = read_orientation(opened)
             pixels = _rgb(opened)
     except _TOO_LARGE as exc:
         raise Undecodable("the image is far over the pixel limit; send a smaller one") from exc
@@ -97,15 +97,6 @@ def _draft(opened: Image.Image) -> None:
     fraction = MIN_LONG_SIDE_PX / max(opened.size)
     if fraction < 1:
         opened.draft(None, (max(1, int(opened.width * fraction)), max(1, int(opened.height * fraction))))
-
-
-def _orientation(opened: Image.Image) -> int:
-    """The EXIF orientation, 1 (upright) if there is none or it cannot be read."""
-    try:
-        value = opened.getexif().get(_EXIF_ORIENTATION, 1)
-    except _DECODING_ERRORS:
-        return 1  # damaged metadata does not make the picture unreadable
-    return value if isinstance(value, int) and value in _UPRIGHT else 1
 
 
 def _rgb(opened: Image.Image) -> Image.Image:

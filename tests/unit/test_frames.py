@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 from serve_app.errors import NoFiles, PayloadTooLarge, TooManyFrames, Undecodable, UnsupportedFileType
+from serve_app.extractors.image import decode
 from serve_app.frames import Frame, Upload, accept_uploads, check_signature
 
 
@@ -69,3 +70,11 @@ def test_the_exif_orientation_is_read(kind: str, orientation: int) -> None:
 def test_a_frame_without_exif_is_as_it_is(image: bytes, orientation: int | None) -> None:
     """1 where there is none, None where nothing can be read."""
     assert Frame(0, image).exif_orientation == orientation
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
+def test_damaged_exif_leaves_a_picture_upright() -> None:
+    """Here as in the extractors: the answer must say what was done."""
+    file = BytesIO()
+    Image.new("RGB", (8, 8)).save(file, "JPEG", exif=b"Exif\0\0MM\0*\0\0\0\x08\0\xff\x01\x12")
+    assert Frame(0, file.getvalue()).exif_orientation == decode(file.getvalue(), max_pixels=64).orientation == 1
