@@ -118,8 +118,8 @@ class Detectors:
         """Describe the loaded models, by name, then by version."""
         return [detector.manifest for detector in self._detectors]
 
-    def predict(self, model_name: str, backend: Backend, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Score ``(n, 674) float32`` features that ``backend`` extracted: P(fake), ``(n,) float32`` in 0..1.
+    def find(self, model_name: str, backend: Backend) -> Detector:
+        """Find the model for features that ``backend`` extracted.
 
         ``model_name`` is ``NAME``, whose newest version for the backend is taken, or ``NAME@VERSION``.
 
@@ -127,10 +127,6 @@ class Detectors:
             UnknownModel: no such model is loaded.
             BackendMismatch: it was not trained on this backend's features.
         """
-        return self.find(model_name, backend).scores(features)
-
-    def find(self, model_name: str, backend: Backend) -> Detector:
-        """Find the model that is meant by ``NAME`` or ``NAME@VERSION``; raises as ``predict`` does."""
         wanted = parse_model_name(model_name)
         named = [entry for entry in self._detectors if wanted.means(entry.manifest.name, entry.manifest.version)]
         fitting = [detector for detector in named if detector.manifest.backend == backend]

@@ -44,7 +44,7 @@ def test_scores_over_http_are_those_of_the_model_offline(service: RunningService
     extractor = FaceMeshExtractor(ExtractorSettings())
     detectors = Detectors(ModelRegistry(PRETRAINED_DIR), resolve_device("cpu"))
     rows = np.stack([read_face(extractor.extract(frame), min_confidence=0.0).features for frame in frames])
-    offline = detectors.predict(DEFAULT_MODEL, "facemesh", rows)
+    offline = detectors.find(DEFAULT_MODEL, "facemesh").scores(rows)
     together = [frame["prediction"]["score"] for frame in service.post(*frames).json()["predictions"]]
     alone = service.post(frames[7]).json()["predictions"][0]["prediction"]["score"]
     np.testing.assert_allclose(together, offline, atol=1e-5)

@@ -86,7 +86,7 @@ def test_malformed_features_are_refused(detector: Detector, features: npt.NDArra
 def test_an_unknown_model_is_refused(detectors: Detectors) -> None:
     """The message lists those that are loaded."""
     with pytest.raises(UnknownModel, match=DEFAULT_MODEL):
-        detectors.predict("../etc", "facemesh", np.zeros((1, 674), np.float32))
+        detectors.find("../etc", "facemesh")
 
 
 @pytest.mark.parametrize(("kept", "backend", "other"), [("1", "facemesh", "openface"), ("2", "openface", "facemesh")])
@@ -95,7 +95,7 @@ def test_features_of_another_backend_are_refused(models_dir: Path, kept: str, ba
     shutil.rmtree(models_dir / DEFAULT_MODEL / {"1": "2", "2": "1"}[kept])
     detectors = Detectors(ModelRegistry(models_dir), CPU)
     with pytest.raises(BackendMismatch, match=f"trained on features of {backend}, but {other} extracts"):
-        detectors.predict(DEFAULT_MODEL, other, np.zeros((1, 674), np.float32))
+        detectors.find(DEFAULT_MODEL, other)
 
 
 def test_one_name_scores_each_backend_with_its_own_version(
@@ -103,8 +103,10 @@ def test_one_name_scores_each_backend_with_its_own_version(
 ) -> None:
     """As each does alone, side by side."""
     rows = fresh_rows.features[:5]
-    np.testing.assert_array_equal(detectors.predict(DEFAULT_MODEL, "facemesh", rows), detector.scores(rows))
-    np.testing.assert_array_equal(detectors.predict(DEFAULT_MODEL, "openface", rows), openface_detector.scores(rows))
+    np.testing.assert_array_equal(detectors.find(DEFAULT_MODEL, "facemesh").scores(rows), detector.scores(rows))
+    np.testing.assert_array_equal(
+        detectors.find(DEFAULT_MODEL, "openface").scores(rows), openface_detector.scores(rows)
+    )
     assert detectors.manifests() == [detector.manifest, openface_detector.manifest]
 
 
@@ -124,7 +126,7 @@ def test_a_name_means_its_newest_version_for_the_backend(
     add_version(model_folder, 10)
     detectors, rows = Detectors(ModelRegistry(models_dir), CPU), fresh_rows.features[:8]
     newest, first, tenth = (
-        detectors.predict(name, "facemesh", rows)
+        detectors.find(name, "facemesh").scores(rows)
         for name in (DEFAULT_MODEL, f"{DEFAULT_MODEL}@1", f"{DEFAULT_MODEL}@10")
     )
     np.testing.assert_array_equal(newest, tenth)
@@ -136,13 +138,13 @@ def test_a_name_means_its_newest_version_for_the_backend(
 def test_an_unknown_version_is_refused(detectors: Detectors, name: str) -> None:
     """It is not taken for the newest."""
     with pytest.raises(UnknownModel, match=name):
-        detectors.predict(name, "facemesh", np.zeros((1, 674), np.float32))
+        detectors.find(name, "facemesh")
 
 
 def test_a_version_for_another_backend_is_refused(detectors: Detectors) -> None:
     """Though the name has one that fits."""
     with pytest.raises(BackendMismatch, match="trained on features of openface"):
-        detectors.predict(f"{DEFAULT_MODEL}@2", "facemesh", np.zeros((1, 674), np.float32))
+        detectors.find(f"{DEFAULT_MODEL}@2", "facemesh")
 
 
 def test_what_is_loaded_is_kept_and_what_is_new_is_loaded(models_dir: Path, model_folder: Path) -> None:
