@@ -19,6 +19,9 @@ from serve_app.settings import Backend
 
 logger = logging.getLogger(__name__)
 
+_CPU_ROWS = 256  # at a time: of 4096 at once a core scores a fifth as many a second, for they leave its cache
+_GPU_ROWS = 16_384
+
 
 def resolve_device(device: Literal["auto", "cpu", "cuda"]) -> torch.device:
     """Choose what to compute on.
@@ -40,9 +43,10 @@ def resolve_device(device: Literal["auto", "cpu", "cuda"]) -> torch.device:
 class Detector:
     """One model, ready to score."""
 
-    def __init__(self, manifest: Manifest, runtime: Runtime) -> None:
+    def __init__(self, manifest: Manifest, runtime: Runtime, *, rows_at_once: int = _CPU_ROWS) -> None:
         self.manifest = manifest
         self._runtime = runtime
+        self._rows_at_once = rows_at_once
 
     @classmethod
     def load(
@@ -54,7 +58,8 @@ class Detector:
             ArtifactInvalid: the model's folder does not hold what its manifest says.
         """
         content = registry.load_weights(manifest)
-        return cls(manifest, load_runtime(manifest, content, device, cpu_threads=cpu_threads))
+        runtime = load_runtime(manifest, content, device, cpu_threads=cpu_threads)
+        return cls(manifest, runtime, rows_at_once=_CPU_ROWS if device.type == "cpu" else _GPU_ROWS)
 
     def scores(self, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Score rows of ``(n, 674) float32`` raw features: calibrated P(fake), ``(n,) float32`` in 0..1.
@@ -75,6 +80,11 @@ class Detector:
             raise ValueError("features must be finite")
         if not len(features):
             return RowScores(np.empty(0, np.float32))
+        starts = range(0, len(features), self._rows_at_once)
+        parts = (features[start : start + self._rows_at_once] for start in starts)
+        return RowScores.join([self._judge(part, with_reasons=with_reasons) for part in parts])
+
+    def _judge(self, features: npt.NDArray[np.float32], *, with_reasons: bool) -> RowScores:
         reading = self._runtime.read(features, with_reasons=with_reasons)
         calibration = self.manifest.calibration
         scores = calibration.scores(reading.logits) if calibration else sigmoid(reading.logits)

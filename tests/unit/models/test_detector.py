@@ -60,6 +60,13 @@ def test_a_score_does_not_depend_on_the_rest_of_its_batch(detector: Detector, fr
     np.testing.assert_allclose(detector.scores(rows), alone, atol=1e-5)
 
 
+def test_a_large_batch_is_scored_as_small_ones_are(detector: Detector, fresh_rows: SimulatedRows) -> None:
+    """It is taken in parts, none of them lost or out of order."""
+    rows = fresh_rows.features[:600]
+    small = np.concatenate([detector.scores(rows[start : start + 50]) for start in range(0, 600, 50)])
+    np.testing.assert_allclose(detector.scores(rows), small, atol=1e-5)
+
+
 def test_scores_are_probabilities(detector: Detector, fresh_rows: SimulatedRows) -> None:
     """One float32 in 0..1 per row."""
     scores = detector.scores(fresh_rows.features)
