@@ -18,6 +18,7 @@ from serve_app.extractors.facemesh.extractor import FaceMeshExtractor
 from serve_app.features.table import read_face
 from serve_app.models.detector import Detectors, resolve_device
 from serve_app.models.registry import ModelRegistry
+from serve_app.predictions import REASON_GROUPS
 from serve_app.settings import DEFAULT_MODEL, PRETRAINED_DIR, ExtractorSettings
 from tests.integration.conftest import RunningService
 
@@ -49,6 +50,18 @@ def test_scores_over_http_are_those_of_the_model_offline(service: RunningService
     alone = service.post(frames[7]).json()["predictions"][0]["prediction"]["score"]
     np.testing.assert_allclose(together, offline, atol=1e-5)
     assert alone == pytest.approx(offline[7], abs=1e-5)
+
+
+def test_reasons_over_http_are_those_of_the_model_offline(service: RunningService, frames: list[bytes]) -> None:
+    """And so is what is known of the frame's novelty."""
+    csv = FaceMeshExtractor(ExtractorSettings()).extract(frames[0])
+    detector = Detectors(ModelRegistry(PRETRAINED_DIR), resolve_device("cpu")).find(DEFAULT_MODEL, "facemesh")
+    offline = detector.judge(read_face(csv, min_confidence=0.0).features[None], with_reasons=True)
+    [frame] = service.post(frames[0], include="reasons").json()["predictions"]
+    assert offline.contributions is not None
+    online = {reason["group"]: reason["contribution"] for reason in frame["reasons"]}
+    np.testing.assert_allclose([online[group] for group in REASON_GROUPS], offline.contributions[0], atol=1e-4)
+    assert frame["out_of_distribution"] == (None if offline.novelty is None else bool(offline.novelty[0] > 1))
 
 
 def test_bad_frames_do_not_cost_the_good_ones(service: RunningService, frames: list[bytes]) -> None:
