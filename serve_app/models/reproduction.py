@@ -25,28 +25,27 @@ def recipe_of(reference: Manifest) -> Recipe:
     """The recipe that made a model.
 
     Raises:
-        ArtifactInvalid: it was not trained by this project, or on labelled rows, which its manifest does not hold.
+        ArtifactInvalid: it was not trained by this project on simulated rows alone, or has no intervals to lie within.
     """
     training, calibration = reference.training, reference.calibration
     if not (training and calibration) or training.n_labelled_rows:
         raise ArtifactInvalid(f"{reference.label} cannot be reproduced: it was not trained on simulated rows alone")
+    if not _bounded(reference):
+        raise ArtifactInvalid(f"{reference.label} holds no intervals to compare with; train it again")
     return Recipe(
         reference.backend, training.seed, training.n_identities, training.epochs, reference.name, calibration.method
     )
 
 
 def deviations(made: Manifest, reference: Manifest) -> Iterator[str]:
-    """Say of each metric of a model made anew that lies outside of the reference's interval what it is.
-
-    Raises:
-        ArtifactInvalid: the reference holds no interval.
-    """
-    bounds = reference.metrics
-    names = [name for name in bounds if f"{name}_low" in bounds]
-    if not names:
-        raise ArtifactInvalid(f"{reference.label} holds no intervals to compare with; train it again")
-    for name in names:
-        value, high = made.metrics.get(name, math.nan), bounds[f"{name}_high"]
-        low = min(bounds[f"{name}_low"], bounds[name])  # resampling adds to the calibration error
+    """Say of each metric of a model made anew that lies outside of the reference's interval what it is."""
+    for name in _bounded(reference):
+        value = made.metrics.get(name, math.nan)
+        low, high = reference.metrics[f"{name}_low"], reference.metrics[f"{name}_high"]
         if not low <= value <= high:
             yield f"{name} is {value:.4f}, outside of {low:.4f} to {high:.4f}"
+
+
+def _bounded(manifest: Manifest) -> list[str]:
+    """The metrics that have an interval."""
+    return [name for name in manifest.metrics if f"{name}_low" in manifest.metrics]

@@ -98,9 +98,9 @@ def test_a_new_model_knows_what_is_far_from_its_training(trained: Made) -> None:
 
 
 def test_every_metric_has_an_interval_around_it(trained: Made) -> None:
-    """But for the calibration error, to which resampling adds."""
+    """A training that is repeated on the same machine must lie within them."""
     metrics = trained[1].metrics
-    for name in {name for name in metrics if not name.endswith(("_low", "_high", "ece_simulated"))}:
+    for name in {name for name in metrics if not name.endswith(("_low", "_high"))}:
         assert metrics[f"{name}_low"] <= metrics[name] <= metrics[f"{name}_high"]
 
 

@@ -1,0 +1,193 @@
+"""The commands about models, from their options to what they print, write and return."""
+
+import json
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from serve_app import model_commands
+from serve_app.checkset import SHOTS, make_check_set
+from serve_app.cli import main
+from serve_app.models.detector import Detector
+from serve_app.models.registry import ModelRegistry
+from serve_app.models.simulation import simulate
+from tests.exports import dense_onnx
+from tests.unit.labelled_folder import write_labelled_folder
+
+Capture = pytest.CaptureFixture[str]
+SMALL = ("--identities", "60", "--epochs", "2")
+
+
+@pytest.fixture(autouse=True)
+def wide_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else lines break where the test looks."""
+    monkeypatch.setenv("COLUMNS", "200")
+
+
+@pytest.fixture(scope="module")
+def models_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with one small model and its report."""
+    folder = tmp_path_factory.mktemp("models")
+    assert main(["train", str(folder), "--name", "small", *SMALL]) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_labelled_folder(tmp_path_factory.mktemp("labelled"), simulate(9, 40))
+
+
+@pytest.fixture
+def edit_metrics(models_dir: Path, tmp_path: Path) -> Callable[..., Path]:
+    """Copies the small model's folder with other metrics."""
+
+    def edit(**changes: float | None) -> Path:
+        folder = tmp_path / "edited" / "small" / "1"
+        folder.mkdir(parents=True)
+        manifest = json.loads((models_dir / "small" / "1" / "manifest.json").read_text())
+        metrics = {name: value for name, value in (manifest["metrics"] | changes).items() if value is not None}
+        (folder / "manifest.json").write_text(json.dumps(manifest | {"metrics": metrics}))
+        return folder
+
+    return edit
+
+
+def test_training_writes_a_report_beside_the_model(models_dir: Path) -> None:
+    """What was measured on simulation is called so."""
+    report = models_dir / "small" / "1" / "report_simulated"
+    assert {path.name for path in report.iterdir()} == {"report.json", "report.md", "roc.png", "reliability.png"}
+    assert "auc_simulated" in json.loads((report / "report.json").read_text())["metrics"]
+
+
+def test_a_reproduced_model_lies_within_the_intervals(models_dir: Path, tmp_path: Path, capsys: Capture) -> None:
+    """Its recipe comes from the manifest alone; on one machine even its weights are the same."""
+    reference = models_dir / "small" / "1"
+    assert main(["train", str(tmp_path), "--no-report", "--reproduce", str(reference)]) == 0
+    assert "every metric lies within the interval of model small/1" in capsys.readouterr().err
+    made = tmp_path / "small" / "1" / "weights.safetensors"
+    assert made.read_bytes() == (reference / "weights.safetensors").read_bytes()
+    assert not (tmp_path / "small" / "1" / "report_simulated").exists()
+
+
+def test_a_model_that_is_not_reproduced_fails_the_command(
+    edit_metrics: Callable[..., Path], tmp_path: Path, capsys: Capture
+) -> None:
+    """And the metric that left its interval is named."""
+    better = edit_metrics(auc_simulated=0.99, auc_simulated_low=0.98, auc_simulated_high=1.0)
+    assert main(["train", str(tmp_path / "made"), "--no-report", "--reproduce", str(better)]) == 1
+    told = capsys.readouterr().err
+    assert "not reproduced: auc_simulated is 0." in told
+    assert "outside of 0.9800 to 1.0000" in told
+
+
+def test_a_model_without_intervals_cannot_be_compared_with(
+    models_dir: Path, edit_metrics: Callable[..., Path], tmp_path: Path, capsys: Capture
+) -> None:
+    """That is said; it is no success."""
+    metrics = json.loads((models_dir / "small" / "1" / "manifest.json").read_text())["metrics"]
+    bare = edit_metrics(**{name: None for name in metrics if name.endswith(("_low", "_high"))})
+    assert main(["train", str(tmp_path / "made"), "--no-report", "--reproduce", str(bare)]) == 1
+    assert "holds no intervals" in capsys.readouterr().err
+
+
+def test_evaluate_measures_on_new_simulated_people(models_dir: Path, capsys: Capture) -> None:
+    """As many as were asked for; four rows of each."""
+    models = ["--models-dir", str(models_dir)]
+    assert main(["evaluate", "small", *models, "--simulated", "50", "--json"]) == 0
+    measured = json.loads(capsys.readouterr().out)
+    assert (measured["model"], measured["n_rows"], measured["n_groups"]) == ("small@1", 200, 50)
+    assert measured["suffix"] == "_simulated"
+    auc = measured["metrics"]["auc"]
+    assert 0.0 <= auc["low"] <= auc["value"] <= auc["high"] <= 1.0
+
+
+def test_evaluate_measures_on_labelled_rows(models_dir: Path, labelled: Path, tmp_path: Path, capsys: Capture) -> None:
+    """Per family and per head pose, in a table and in a report; nothing of it is called simulated."""
+    report = tmp_path / "report"
+    models = ["--models-dir", str(models_dir)]
+    assert main(["evaluate", "small@1", *models, "--data", str(labelled), "--report", str(report)]) == 0
+    table = capsys.readouterr().out
+    assert all(name in table for name in ("tpr_at_fpr_1pct", "auc_face_swap", "head turned 0-10 degrees"))
+    assert "simulated" not in table
+    assert "160 rows of 40 people" in table
+    assert (report / "report.md").is_file()
+
+
+def test_evaluate_measures_on_pictures(models_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    """Made and extracted on the spot; here two frames of one shot, where the command takes them all."""
+    monkeypatch.setattr(model_commands, "make_check_set", partial(make_check_set, shots=SHOTS[:1], n_frames=2))
+    assert main(["evaluate", "small", "--models-dir", str(models_dir), "--check-set", "--json"]) == 0
+    measured = json.loads(capsys.readouterr().out)
+    assert (measured["suffix"], measured["n_rows"]) == ("_check_set", 16)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nosuch"], "no model 'nosuch' for facemesh"),
+        (["small@7"], "no model 'small@7'"),
+        (["small", "--backend", "openface"], "no model 'small' for openface"),
+        (["small", "--data", "nowhere"], "labels.csv cannot be read"),
+    ],
+)
+def test_what_cannot_be_measured_is_one_line(
+    models_dir: Path, arguments: list[str], message: str, capsys: Capture
+) -> None:
+    """That says what there is."""
+    assert main(["evaluate", *arguments, "--models-dir", str(models_dir)]) == 1
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("method", ["temperature", "isotonic"])
+def test_calibrating_writes_a_version_with_other_probabilities(
+    models_dir: Path, labelled: Path, tmp_path: Path, method: str
+) -> None:
+    """The same network, whose order of rows stays; the card tells of both calibrations."""
+    models = ["--models-dir", str(models_dir), "--data", str(labelled)]
+    assert main(["calibrate", "small", *models, "--method", method, "--output", str(tmp_path)]) == 0
+    before, after = (
+        Detector.load(registry, registry.load_manifest("small", 1), torch.device("cpu"))
+        for registry in (ModelRegistry(models_dir), ModelRegistry(tmp_path))
+    )
+    assert after.manifest.weights_sha256 == before.manifest.weights_sha256
+    assert after.manifest.calibration is not None
+    assert after.manifest.calibration.method == method
+    assert "auc" in after.manifest.metrics
+    assert "## Calibrated again" in ModelRegistry(tmp_path).load_card(after.manifest)
+    rows = simulate(10, 20).features
+    order = np.argsort(before.scores(rows), kind="stable")
+    assert (np.diff(after.scores(rows)[order]) >= 0.0).all()
+
+
+def test_models_are_listed(models_dir: Path, capsys: Capture) -> None:
+    """In a table, and as JSON by line."""
+    assert main(["models", "--models-dir", str(models_dir)]) == 0
+    assert "small" in capsys.readouterr().out
+    assert main(["models", "--models-dir", str(models_dir), "--json"]) == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    assert {"name": "small", "version": 1, "backend": "facemesh", "threshold": 0.5}.items() <= json.loads(line).items()
+
+
+def test_an_imported_model_is_measured_as_any_other(tmp_path: Path, capsys: Capture) -> None:
+    """An ONNX graph whose metrics nobody knows yet."""
+    file = tmp_path / "dense.onnx"
+    file.write_bytes(dense_onnx(np.full((674, 1), 1e-4, np.float32)))
+    models = ["--models-dir", str(tmp_path / "models")]
+    named = ["--name", "mine", "--backend", "facemesh", "--output", "logit", "--license", "MIT"]
+    assert main(["import-model", str(file), *models, *named]) == 0
+    assert "not measured" in capsys.readouterr().out
+    assert main(["evaluate", "mine", *models, "--simulated", "20", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["n_rows"] == 80
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("--epochs", "0"), ("--seed", "-1"), ("--real-share", "1.5"), ("--real-share", "0")]
+)
+def test_options_out_of_range_are_refused_at_once(option: str, value: str, tmp_path: Path) -> None:
+    """Not after an hour of training."""
+    with pytest.raises(SystemExit, match="2"):
+        main(["train", str(tmp_path), option, value])
