@@ -122,6 +122,34 @@ def test_a_missing_labels_file_is_a_typed_error(tmp_path: Path) -> None:
         load_dataset(tmp_path, rows_per_video=1, min_confidence=0.7)
 
 
+def run_recipe(heading: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> LabelledRows:
+    """Make the labels file as docs/training.md says under a heading, in a folder that holds ``csv/``."""
+    page = (Path(__file__).parents[3] / "docs" / "training.md").read_text()
+    code = page.split(f"### {heading}\n")[1].split("```python\n")[1].split("```")[0]
+    monkeypatch.chdir(folder)
+    exec(code, {})  # noqa: S102 - our own page
+    return load_dataset(folder / "csv", rows_per_video=8, min_confidence=0.7)
+
+
+def test_the_recipe_for_faceforensics_keeps_pairs_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two pairs of people who lent each other their faces: two groups, by whichever method."""
+    for name in ("real/000", "real/003", "real/005", "real/010", "Deepfakes/000_003", "FaceSwap/010_005"):
+        write_video(tmp_path / "csv" / f"{name}.csv", 1.0)
+    rows = run_recipe("FaceForensics++", tmp_path, monkeypatch)
+    assert rows.family.tolist() == ["Deepfakes", "FaceSwap", "real", "real", "real", "real"]
+    assert rows.group.tolist() == [0, 1, 0, 0, 1, 1]
+
+
+def test_the_recipe_for_celeb_df_groups_by_target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A person's videos and the fakes made from them; each video of a stranger by itself."""
+    for name in ("Celeb-real/id0_0000", "Celeb-real/id0_0001", "Celeb-real/id1_0000", "YouTube-real/00000"):
+        write_video(tmp_path / "csv" / f"{name}.csv", 1.0)
+    write_video(tmp_path / "csv" / "Celeb-synthesis" / "id0_id1_0001.csv", 1.0)
+    rows = run_recipe("Celeb-DF", tmp_path, monkeypatch)
+    assert rows.labels.tolist() == [0, 0, 0, 1, 0]
+    assert rows.group.tolist() == [0, 0, 1, 0, 2]
+
+
 def grouped_rows(groups: list[int]) -> LabelledRows:
     n = len(groups)
     labels = np.tile(np.array([0, 1], np.float32), n // 2)
