@@ -1,16 +1,15 @@
 """One request's way through the stages: fan out, per-frame outcome, deadline, gather."""
 
 import asyncio
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from serve_app.errors import BackendMismatch, DeadlineExceeded, ExtractionFailed, FrameError, ReplicaLost, RequestError
+from serve_app.fanout import FanOut
 from serve_app.features.table import FaceFeatures
 from serve_app.frames import Frame, check_signature
 from serve_app.model_names import ModelReference
@@ -22,10 +21,14 @@ _LONE_ATTEMPTS = 2  # of a frame whose replica died: alone, so that a poison fra
 
 @dataclass(frozen=True)
 class Extraction:
-    """What one extractor replica made of some images: a CSV or a failure for each, and the backend that made them."""
+    """What one extractor replica made of some images: a CSV or a failure for each, by which backend, in what time.
+
+    ``frame_s`` is how long one frame took on average, in seconds.
+    """
 
     backend: Backend
     csvs: list[bytes | FrameError]
+    frame_s: float
 
 
 class Extractor(Protocol):
@@ -99,6 +102,7 @@ class Pipeline:
         self._parser = parser
         self._predictor = predictor
         self._settings = settings
+        self._fan_out = FanOut(settings)
         self._requests = 0
 
     async def run(
@@ -132,8 +136,9 @@ class Pipeline:
         self._requests += 1
         try:
             async with asyncio.timeout_at(deadline), asyncio.TaskGroup() as calls:
-                for chunk in split_evenly(readable, await self._frames_per_call(len(readable))):
-                    calls.create_task(score(chunk))
+                replicas = await self._extractor.replicas() / self._requests
+                for chunk in self._fan_out.cut(len(readable), replicas):
+                    calls.create_task(score(readable[chunk]))
         except TimeoutError as exc:
             raise DeadlineExceeded(f"the request was not done within {self._settings.deadline_s:g} s") from exc
         except ExceptionGroup as group:
@@ -142,18 +147,13 @@ class Pipeline:
             self._requests -= 1
         return sorted(outcomes, key=lambda outcome: outcome.frame.frame_id)
 
-    async def _frames_per_call(self, n_frames: int) -> int:
-        """As many calls as there are replicas, over all requests in progress here: more would only cost more."""
-        replicas_per_request = max(await self._extractor.replicas() / self._requests, 1)
-        worth_a_call = max(math.ceil(n_frames / replicas_per_request), self._settings.min_frames_per_call)
-        return min(worth_a_call, self._settings.max_frames_per_call)
-
     async def _score(self, frames: Sequence[Frame], scoring: Scoring) -> list[FrameOutcome]:
         """Take one chunk through the three stages."""
         try:
             extraction = await self._extractor.extract([frame.image for frame in frames])
         except ReplicaLost:
             return [await self._score_alone(frame, scoring) for frame in frames]
+        self._fan_out.learn(extraction.frame_s)
         return await self._score_extraction(frames, extraction, scoring)
 
     async def _score_alone(self, frame: Frame, scoring: Scoring) -> FrameOutcome:
@@ -192,13 +192,6 @@ class Pipeline:
         exactly = str(ModelReference(model.name, model.version))  # a newer one may be loaded meanwhile
         scores = await self._predictor.predict(exactly, model.backend, features, scoring.with_reasons)
         return faceless + [_with_score(outcome, scores[row : row + 1]) for row, outcome in enumerate(with_face)]
-
-
-def split_evenly(frames: Sequence[Frame], at_most: int) -> list[Sequence[Frame]]:
-    """Split into the fewest chunks of ``at_most`` frames, their sizes at most one apart so that none ends late."""
-    n_chunks = -(-len(frames) // at_most)
-    edges = [len(frames) * index // n_chunks for index in range(n_chunks + 1)] if n_chunks else []
-    return [frames[start:end] for start, end in pairwise(edges)]
 
 
 def _sift(frames: Sequence[Frame]) -> tuple[list[FrameOutcome], list[Frame]]:

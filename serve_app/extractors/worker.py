@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
@@ -50,6 +51,7 @@ class ExtractionWorker:
 
     def __init__(self, extractor: FrameExtractor) -> None:
         self.backend: Backend = extractor.backend
+        self.frame_s = 0.0  # how long a frame of the last chunk took
         self._extractor = extractor
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="extract")
         self._turn = asyncio.Semaphore(1)
@@ -59,12 +61,14 @@ class ExtractionWorker:
         """Extract each image in order. When a caller is cancelled the frame in hand is given up soon, the rest now."""
         async with self._turn:  # whole chunks in turn: the first to come is the first to be done
             self._stop = stop = Event()
+            began = time.perf_counter()
             try:
                 if isinstance(self._extractor, ChunkExtractor):
                     return await self._run(self._extract_chunk, self._extractor, images, stop)
                 return [await self._run(self._extract, image, stop) for image in images]
             finally:
                 stop.set()
+                self.frame_s = (time.perf_counter() - began) / max(len(images), 1)
 
     def check(self) -> None:
         """Raise SetupError if the extractor can extract nothing any more."""

@@ -54,6 +54,7 @@ class StageExtractor:
     called: asyncio.Event = field(default_factory=asyncio.Event)
 
     n_replicas: int = 8
+    frame_s: float = 0.02
 
     async def replicas(self) -> int:
         return self.n_replicas
@@ -69,7 +70,7 @@ class StageExtractor:
                 await asyncio.sleep(60)
             finally:
                 self.cancelled += 1
-        return Extraction("facemesh", [_extract(content) for content in images])
+        return Extraction("facemesh", [_extract(content) for content in images], self.frame_s)
 
 
 class StageParser:

@@ -8,11 +8,11 @@ import pytest
 
 from serve_app.errors import BackendMismatch, DeadlineExceeded, Overloaded, UnknownModel
 from serve_app.frames import Frame
-from serve_app.pipeline import Extraction, FrameOutcome, Pipeline, Scoring, split_evenly
+from serve_app.pipeline import Extraction, FrameOutcome, Pipeline, Scoring
 from serve_app.settings import PipelineSettings
 from tests.unit import stages
 
-SETTINGS = PipelineSettings(min_frames_per_call=1, deadline_s=5)
+SETTINGS = PipelineSettings(deadline_s=5)
 
 
 def frames_of(*images: bytes) -> list[Frame]:
@@ -43,22 +43,26 @@ def test_outcomes_come_back_in_frame_order() -> None:
     assert [outcome.score for outcome in outcomes] == pytest.approx(scores)
 
 
-@pytest.mark.parametrize(
-    ("n_replicas", "at_least", "at_most", "calls"),
-    [
-        (8, 1, 30, [3, 3, 4, 4, 4, 4, 4, 4]),
-        (64, 1, 30, [1] * 30),
-        (64, 8, 30, [7, 7, 8, 8]),
-        (2, 1, 1, [1] * 30),
-        (0, 1, 30, [30]),
-    ],
-)
-def test_a_lone_request_uses_every_replica(n_replicas: int, at_least: int, at_most: int, calls: list[int]) -> None:
-    """In even chunks, none with a lone straggler, none too small to be worth a call, none too large to wait for."""
-    extractor = stages.StageExtractor(n_replicas=n_replicas)
-    settings = PipelineSettings(min_frames_per_call=at_least, max_frames_per_call=at_most)
-    asyncio.run(run(pipeline_of(extractor, settings=settings), *[stages.image(0.5)] * 30))
-    assert sorted(len(call) for call in extractor.calls) == calls
+def test_a_lone_request_uses_every_replica() -> None:
+    """In even calls, none with a lone straggler."""
+    extractor = stages.StageExtractor(n_replicas=8)
+    pipeline = pipeline_of(extractor)
+    asyncio.run(run(pipeline, *[stages.image(0.5)] * 30))
+    assert sorted(len(call) for call in extractor.calls) == [3, 3, 4, 4, 4, 4, 4, 4]
+
+
+def test_the_next_request_is_cut_by_what_a_frame_of_the_last_one_cost() -> None:
+    """Slow frames go one by one where there are replicas for them; fast ones are not worth so many calls."""
+    extractor = stages.StageExtractor(n_replicas=64, frame_s=0.001)
+    pipeline = pipeline_of(extractor, settings=PipelineSettings())
+    for _ in range(20):
+        asyncio.run(run(pipeline, *[stages.image(0.5)] * 30))
+    assert [len(call) for call in extractor.calls[-2:]] == [15, 15]
+    extractor.frame_s = 1.0
+    for _ in range(2):
+        extractor.calls.clear()
+        asyncio.run(run(pipeline, *[stages.image(0.5)] * 30))
+    assert [len(call) for call in extractor.calls] == [1] * 30
 
 
 def test_requests_side_by_side_share_the_replicas() -> None:
@@ -74,13 +78,6 @@ def test_requests_side_by_side_share_the_replicas() -> None:
     extractor.calls.clear()
     asyncio.run(run(pipeline, *[stages.image(0.5)] * 30))
     assert len(extractor.calls) == 8
-
-
-@pytest.mark.parametrize("n_frames", [0, 1, 4, 5, 29, 30])
-def test_chunks_hold_every_frame_once(n_frames: int) -> None:
-    """Splitting loses, doubles and reorders nothing."""
-    frames = frames_of(*[b""] * n_frames)
-    assert [frame for chunk in split_evenly(frames, 4) for frame in chunk] == frames
 
 
 @pytest.mark.parametrize(
@@ -121,7 +118,7 @@ def test_nothing_is_sent_on_when_no_frame_can_be_read() -> None:
 def test_a_late_request_is_refused_and_its_work_cancelled() -> None:
     """Past the deadline every call of the request ends."""
     extractor = stages.StageExtractor()
-    pipeline = pipeline_of(extractor, settings=PipelineSettings(min_frames_per_call=1, deadline_s=0.05))
+    pipeline = pipeline_of(extractor, settings=PipelineSettings(deadline_s=0.05))
     with pytest.raises(DeadlineExceeded, match=r"0\.05 s"):
         asyncio.run(run(pipeline, stages.HANGS, stages.HANGS))
     assert extractor.cancelled == 2
@@ -169,7 +166,7 @@ def test_a_refusal_is_told_before_a_bug() -> None:
             raise Overloaded("full") if images[0] == stages.image(0.5) else ZeroDivisionError
 
     with pytest.raises(Overloaded):
-        pipeline = pipeline_of(Failing(), settings=PipelineSettings(min_frames_per_call=1))
+        pipeline = pipeline_of(Failing(), settings=PipelineSettings())
         asyncio.run(run(pipeline, stages.image(0.1), stages.image(0.5)))
 
 

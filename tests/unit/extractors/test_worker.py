@@ -131,6 +131,25 @@ def test_a_bug_on_one_frame_of_a_chunk_costs_that_frame(caplog: pytest.LogCaptur
     assert "each by itself" in caplog.text
 
 
+def test_what_a_frame_costs_is_known_without_the_wait_for_its_turn() -> None:
+    """The fan-out goes by it."""
+    echo = Echo()
+
+    async def two_chunks() -> float:
+        worker = ExtractionWorker(echo)
+        echo.gate.clear()
+        first = asyncio.create_task(worker.extract([b"1"]))
+        second = asyncio.create_task(worker.extract([b"2", b"3"]))
+        await asyncio.sleep(0.2)
+        echo.gate.set()
+        await first
+        assert worker.frame_s >= 0.15
+        await second
+        return worker.frame_s
+
+    assert asyncio.run(two_chunks()) < 0.1
+
+
 def test_health_and_the_end_are_the_extractors() -> None:
     """The worker stops its thread, and lets the extractor end what it has started."""
     echo = Echo()

@@ -1,0 +1,58 @@
+"""How a request's frames are cut into calls."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serve_app.fanout import FanOut
+from serve_app.settings import PipelineSettings
+
+FACE_MESH_S, OPENFACE_S, SLOW_S = 0.005, 0.07, 1.0
+
+
+def fan_out(frame_s: float, **settings: float) -> FanOut:
+    """One that has learnt what a frame costs."""
+    learnt = FanOut(PipelineSettings.model_validate(settings))
+    for _ in range(50):
+        learnt.learn(frame_s)
+    return learnt
+
+
+def sizes(frame_s: float, n_frames: int, replicas: float) -> list[int]:
+    return [part.stop - part.start for part in fan_out(frame_s).cut(n_frames, replicas)]
+
+
+@pytest.mark.parametrize(
+    ("frame_s", "replicas", "calls"),
+    [
+        (FACE_MESH_S, 2, [15, 15]),
+        (FACE_MESH_S, 0.5, [15, 15]),
+        (FACE_MESH_S, 64, [3, 4, 4, 4, 3, 4, 4, 4]),
+        (OPENFACE_S, 2, [8, 6, 4, 3, 3, 3, 3]),
+        (OPENFACE_S, 8, [3, 4, 4, 4, 3, 4, 4, 4]),
+        (OPENFACE_S, 30, [1] * 30),
+        (SLOW_S, 30, [1] * 30),
+        (SLOW_S, 64, [1] * 30),
+        (SLOW_S, 8, [2] * 7 + [1] * 16),
+    ],
+)
+def test_a_request_is_cut_by_cost_and_replicas(frame_s: float, replicas: float, calls: list[int]) -> None:
+    """Cheap frames in few calls, dear ones in many, which get smaller where a replica has several."""
+    assert sizes(frame_s, 30, replicas) == calls
+
+
+@given(st.integers(0, 30), st.floats(0, 100), st.floats(0, 60))
+def test_every_frame_is_in_one_call(n_frames: int, replicas: float, frame_s: float) -> None:
+    """None lost, doubled or out of order, no call empty or over the limit."""
+    calls = fan_out(frame_s, max_frames_per_call=7).cut(n_frames, replicas)
+    assert [frame for call in calls for frame in range(30)[call]] == list(range(n_frames))
+    assert all(0 < call.stop - call.start <= 7 for call in calls)
+
+
+def test_one_measurement_does_not_overturn_the_others() -> None:
+    """A frame that hung for 30 s leaves a trace, and no more than that a while later."""
+    learnt = fan_out(FACE_MESH_S)
+    learnt.learn(30.0)
+    for _ in range(30):
+        learnt.learn(FACE_MESH_S)
+    assert learnt.cut(30, 2) == fan_out(FACE_MESH_S).cut(30, 2)
