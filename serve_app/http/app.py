@@ -13,7 +13,7 @@ from starlette.types import ASGIApp
 from serve_app import __version__
 from serve_app.errors import RequestError
 from serve_app.features.schema import FEATURE_COLUMNS
-from serve_app.http import batch
+from serve_app.http import batch, examples
 from serve_app.http.contract import BatchBody, HealthBody, ModelBody, ModelDetailBody, ModelsBody, ProblemBody
 from serve_app.http.forms import PREDICT_FORM_SCHEMA
 from serve_app.http.middleware import BodyLimit, RequestContext, declared_bytes
@@ -35,8 +35,15 @@ def create_app(service: Service, *, echo_request_id: bool = True) -> ASGIApp:
     app.include_router(_predict_routes(service))
     app.include_router(_model_routes(service))
     app.include_router(_health_routes(service))
+    _show_example(app)
     limited = BodyLimit(app, max_bytes=service.settings.max_body_bytes)
     return RequestContext(limited, echo_id=echo_request_id)
+
+
+def _show_example(app: FastAPI) -> None:
+    """Put an answer into the documentation, which FastAPI keeps; given an example, it would strip its nulls."""
+    answers = app.openapi()["paths"]["/batch/predict"]["post"]["responses"]["200"]["content"]
+    answers["application/json"]["example"] = examples.ANSWER.model_dump(mode="json", exclude_unset=True)
 
 
 def _predict_routes(service: Service) -> APIRouter:

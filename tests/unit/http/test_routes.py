@@ -130,3 +130,17 @@ def test_a_request_is_one_line_in_the_log(client: TestClient, caplog: pytest.Log
     [line] = [record.getMessage() for record in caplog.records if record.name == "serve_app.http.middleware"]
     assert line.startswith("POST /batch/predict 200 request_id=")
     assert "session_id=s1 n_frames=1 elapsed_ms=" in line
+
+
+def test_the_documented_answer_is_one_that_is_given(client: TestClient) -> None:
+    """Field for field, in the same order, and its numbers agree with each other."""
+    operation = client.get("/openapi.json").json()["paths"]["/batch/predict"]["post"]
+    example = operation["responses"]["200"]["content"]["application/json"]["example"]
+    files = files_of(stages.image(0.93), stages.NO_FACE)
+    form = {"include": "reasons", "session_id": "video_123"}
+    answer = client.post("/batch/predict", data=form, files=files).json()
+    assert list(example) == list(answer)
+    assert list(example["summary"]) == list(answer["summary"])
+    assert [list(frame) for frame in example["predictions"]] == [list(frame) for frame in answer["predictions"]]
+    assert example["summary"] == answer["summary"] | {"model_version": 1}
+    assert example["predictions"][0]["prediction"] == answer["predictions"][0]["prediction"]
