@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pytest
 
 from serve_app.models.detector import Detector
+from serve_app.models.simulation.anatomy import sample_heads
 from serve_app.models.simulation.extractors import EXTRACTORS, SimulatedExtractor
 from serve_app.models.simulation.fakes import FakeFamily, Pairs, forge
 from serve_app.models.simulation.scene import Faces, render, sample_views
@@ -50,10 +51,10 @@ class Pictures:
         return extractor.extract(np.random.default_rng(8), self.faces, self.size)
 
 
-def sample_pictures(extractor: SimulatedExtractor, family: FakeFamily) -> list[Pictures]:
+def sample_pictures(family: FakeFamily) -> list[Pictures]:
     """Real faces, and a fake of each."""
     rng = np.random.default_rng(7)
-    heads, donors = (extractor.sample_heads(rng, N_FACES, 1) for _ in range(2))
+    heads, donors = (sample_heads(rng, N_FACES, 1) for _ in range(2))
     views = sample_views(rng, N_FACES)
     return [
         Pictures(faces, views.size) for faces in (render(heads, views), forge(rng, family, Pairs(heads, donors, views)))
@@ -82,7 +83,7 @@ def shipped(request: pytest.FixtureRequest) -> Detector:
 def test_a_nuisance_hardly_moves_a_score(nuisance: str, shipped: Detector) -> None:
     """Of real faces and of swaps."""
     extractor = EXTRACTORS[shipped.manifest.backend]
-    for pictures in sample_pictures(extractor, FakeFamily.FACE_SWAP):
+    for pictures in sample_pictures(FakeFamily.FACE_SWAP):
         before = shipped.scores(pictures.features(extractor))
         moves = np.abs(shipped.scores(NUISANCES[nuisance](pictures).features(extractor)) - before)
         assert np.median(moves) < MEDIAN_LIMIT
@@ -92,7 +93,5 @@ def test_a_nuisance_hardly_moves_a_score(nuisance: str, shipped: Detector) -> No
 def test_a_forgery_moves_a_score_much_more(shipped: Detector) -> None:
     """One of the eyes alone; a score that never moved would pass the tests above."""
     extractor = EXTRACTORS[shipped.manifest.backend]
-    real, fake = (
-        shipped.scores(pictures.features(extractor)) for pictures in sample_pictures(extractor, FakeFamily.GAZE)
-    )
+    real, fake = (shipped.scores(pictures.features(extractor)) for pictures in sample_pictures(FakeFamily.GAZE))
     assert (fake - real).mean() > 2 * TAIL_LIMIT

@@ -55,7 +55,7 @@ def test_a_family_is_found_without_having_been_seen(
 def test_gaze_is_not_found_without_having_been_seen(learnt: LabelledRows, unseen: LabelledRows) -> None:
     """The limit that the card must state: a kind of fake unlike all others passes for real."""
     network = train(learnt.take(learnt.family != FakeFamily.GAZE), unseen)
-    assert 0.4 < auc_on(FakeFamily.GAZE, network, unseen) < 0.65
+    assert 0.4 < auc_on(FakeFamily.GAZE, network, unseen) < 0.68
 
 
 def test_shuffled_labels_teach_nothing(learnt: LabelledRows, unseen: LabelledRows) -> None:
