@@ -23,7 +23,14 @@ from serve_app.models.mixture import (
 )
 from serve_app.models.network import DeepfakeNet
 from serve_app.models.novelty import fit_novelty
-from serve_app.models.registry import Manifest, ModelRegistry, TrainingSummary, UncertainBand, feature_list
+from serve_app.models.registry import (
+    Manifest,
+    ModelRegistry,
+    TrainingSummary,
+    UncertainBand,
+    feature_list,
+    require_model_name,
+)
 from serve_app.models.training import CheckpointFile, EpochReport, TrainingPlan, compute_logits, train_network
 from serve_app.settings import DEFAULT_MODEL, Backend
 
@@ -63,10 +70,12 @@ def train_model(
     The same recipe gives the same model on one machine. A checkpoint is kept in ``output_dir`` until it is written.
 
     Raises:
+        ArtifactInvalid: no model can have that name.
         CheckpointUnusable: training is to go on from a checkpoint that is not there, or not of this recipe.
         DatasetInvalid, RowsUnusable: the labelled folder cannot be learnt from.
         OSError: the output folder cannot be written.
     """
+    require_model_name(recipe.name)
     checkpoint = CheckpointFile(output_dir / f"{recipe.name}.{recipe.backend}.checkpoint", is_resumed)
     rows = gather_rows(recipe)
     plan = TrainingPlan(recipe.backend, recipe.seed, recipe.epochs)

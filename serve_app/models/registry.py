@@ -115,6 +115,16 @@ class Manifest(_Strict):
         return WEIGHTS_FILES[self.architecture]
 
 
+def require_model_name(name: str) -> None:
+    """Refuse a name that no model can have.
+
+    Raises:
+        ArtifactInvalid: it is too long, or holds more than letters, digits, dashes and underscores.
+    """
+    if not _NAME.fullmatch(name):
+        raise ArtifactInvalid(f"a model cannot be called {name!r}: use up to 64 letters, digits, - and _")
+
+
 def feature_list(names: Sequence[str] = FEATURE_COLUMNS) -> FeatureList:
     """Fingerprint an ordered list of feature names; the default is what this service extracts."""
     return FeatureList(count=len(names), sha256=hashlib.sha256("\n".join(names).encode()).hexdigest())

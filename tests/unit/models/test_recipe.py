@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from serve_app.errors import ArtifactInvalid
 from serve_app.models.artifact import write_artifact
 from serve_app.models.detector import Detector
 from serve_app.models.mixture import LabelledFolder
@@ -102,6 +103,12 @@ def test_every_metric_has_an_interval_around_it(trained: Made) -> None:
     metrics = trained[1].metrics
     for name in {name for name in metrics if not name.endswith(("_low", "_high"))}:
         assert metrics[f"{name}_low"] <= metrics[name] <= metrics[f"{name}_high"]
+
+
+def test_a_name_that_leads_out_of_the_folder_is_refused_at_once(tmp_path: Path) -> None:
+    """Before an hour of training, and before a checkpoint is written elsewhere."""
+    with pytest.raises(ArtifactInvalid, match="cannot be called"):
+        train(tmp_path, replace(RECIPE, name="../elsewhere"))
 
 
 def test_labelled_rows_alone_make_a_model(labelled: Path, tmp_path: Path) -> None:
