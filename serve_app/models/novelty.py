@@ -45,7 +45,7 @@ class Novelty(nn.Module):
         """Set the constants from what ``FaceInputs`` makes of training rows, reals and fakes."""
         inputs = _flattened(points, measures)
         self.centre.copy_(inputs.mean(dim=0))
-        variances, axes = torch.linalg.eigh(torch.cov(inputs.T.double()))  # ascending
+        variances, axes = torch.linalg.eigh(torch.cov(inputs.T).double())  # ascending
         self.rest.copy_(variances[:-_N_AXES].mean().clamp(min=1e-6))
         self.variances.copy_(variances[-_N_AXES:]).clamp_(min=self.rest)
         self.axes.copy_(axes[:, -_N_AXES:])
