@@ -7,6 +7,7 @@ from serve_app.settings import PipelineSettings
 
 _FIRST_GUESS_S = 0.02  # of what a frame costs: between the face mesh's 5 ms and OpenFace's 60 to 200
 _WEIGHT = 0.3  # of the newest measurement
+_MANY_CALLS = 3  # for one replica: with fewer, calls of different sizes would end farther apart than equal ones
 _BREAK_EVEN = 1.0  # a call may cost as much as its frames where replicas would else be idle
 
 
@@ -29,7 +30,7 @@ class FanOut:
         """Cut frames 0 to ``n_frames`` - 1 into calls; ``replicas`` are those for this request, below 1 if shared."""
         replicas = max(replicas, 1.0)
         share, least = math.ceil(n_frames / replicas), self._frames_worth(self._settings.max_call_share)
-        if share >= 2 * least:
+        if share >= _MANY_CALLS * least:
             sizes = self._guided_sizes(n_frames, replicas, least)
         else:
             sizes = _even_sizes(n_frames, min(max(share, self._frames_worth(_BREAK_EVEN)), self._at_most))

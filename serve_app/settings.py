@@ -111,7 +111,7 @@ class PipelineSettings(_Settings):
     """The fan-out of one request."""
 
     call_cost_s: float = Field(default=0.02, gt=0)  # of CPU, over all stages, whatever the number of its frames
-    max_call_share: float = Field(default=0.1, gt=0)  # of what its frames cost, where a replica has more than one call
+    max_call_share: float = Field(default=0.05, gt=0)  # of what its frames cost, where a replica has more than one call
     max_frames_per_call: int = Field(default=15, gt=0)  # with 30, one of two replicas was idle now and then
     deadline_s: float = Field(default=180.0, gt=0)
 
