@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from serve_app.models.simulation.anatomy import sample_heads
 from serve_app.models.simulation.extractors import EXTRACTORS, SimulatedExtractor
 from serve_app.models.simulation.fakes import FakeFamily, Pairs, forge
 from serve_app.models.simulation.scene import render, sample_views
@@ -72,7 +73,7 @@ def _simulate_chunk(
     families: Sequence[FakeFamily],
 ) -> SimulatedRows:
     n = len(identities) * n_frames
-    heads, donors = (extractor.sample_heads(rng, len(identities), n_frames) for _ in range(2))
+    heads, donors = (sample_heads(rng, len(identities), n_frames) for _ in range(2))
     views = sample_views(rng, n)
     pairs = Pairs(heads, donors, views)
     real = extractor.extract(rng, render(heads, views), views.size)

@@ -25,6 +25,7 @@ Record = TypeVar("Record", bound="DataclassInstance")
 JAW = np.arange(17)
 INNER = np.arange(17, N_LANDMARKS)
 BROWS = np.arange(17, 27)
+NOSE = np.arange(27, 36)
 EYES = np.arange(36, 48).reshape(2, 6)  # image-left eye first; corners at 0 and 3 of each
 MOUTH = np.arange(48, N_LANDMARKS)
 OUTER_CORNERS = np.array([36, 45])
@@ -33,12 +34,15 @@ LOWER_LIDS = np.array([41, 40, 47, 46])  # below the upper ones, one by one
 
 _MIRRORED = np.array(MIRRORED_POINTS[:N_LANDMARKS])
 _IRIS_RADIUS_MM = 5.85  # 11.7 mm across, the least variable length of a face
+_DOWN_THE_NOSE = np.array([0.0, 0.3, 0.7, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0])  # bridge to tip, then the nostrils
 _LOWER_JAW = np.arange(4, 13)
 _LOWER_LIP = np.array([55, 56, 57, 58, 59, 65, 66, 67])
 _UPPER_LIP = np.array([49, 50, 51, 52, 53, 61, 62, 63])
 _MOUTH_CORNERS = np.array([48, 54, 60, 64])
 
-_LOWER_FACE_MM = np.array([2.0, 3.0, 3.0, 4.0])  # upper lip's and chin's height, mouth's and jaw's width
+# How far adults' parts differ beyond smooth fields: heights of brows, nose tip, upper lip and chin, widths of mouth
+# and jaw, depths of nose tip, mouth and jaw, in mm.
+_HEIGHTS_MM, _WIDTHS_MM, _DEPTHS_MM = (1.5, 1.5, 1.5, 2.5), (1.5, 2.5), (1.5, 1.5, 2.5)
 
 
 @dataclass(frozen=True)
@@ -74,15 +78,8 @@ def sample_heads(rng: np.random.Generator, n_identities: int, n_frames: int) -> 
     neutral = np.repeat(_sample_identities(rng, n_identities), n_frames, axis=0)
     iris_radius = np.repeat(_IRIS_RADIUS_MM * rng.normal(1.0, 0.05, n_identities), n_frames)
     eyeballs = np.repeat(_sample_eyeballs(rng, n_identities), n_frames, axis=0)
-    return Heads(neutral, _sample_movements(rng, n), _sample_gazes(rng, n), iris_radius, eyeballs)
-
-
-def sample_varied_heads(rng: np.random.Generator, n_identities: int, n_frames: int) -> Heads:
-    """Sample heads that differ more about mouth and jaw, as adults do, and that laugh now and then."""
-    heads = sample_heads(rng, n_identities, n_frames)
-    lower_faces = np.repeat(_sample_lower_faces(rng, n_identities), n_frames, axis=0)
-    laughs = _sample_laughs(rng, len(heads))
-    return replace(heads, neutral=heads.neutral + lower_faces, movement=heads.movement + laughs)
+    movement = _sample_movements(rng, n) + _sample_laughs(rng, n)
+    return Heads(neutral, movement, _sample_gazes(rng, n), iris_radius, eyeballs)
 
 
 def smooth_field(rng: np.random.Generator, n: int, *, length_mm: float, size_mm: float) -> Array:
@@ -128,30 +125,35 @@ def _mirror(displacement: Array) -> Array:
 
 
 def _sample_identities(rng: np.random.Generator, n: int) -> Array:
-    stretch = rng.normal(1.0, 0.045, (n, 1, 3)) * rng.normal(1.0, 0.03, (n, 1, 1))
-    coarse = smooth_field(rng, n, length_mm=45.0, size_mm=1.8)
-    fine = smooth_field(rng, n, length_mm=14.0, size_mm=0.9)
+    stretch = rng.normal(1.0, 0.035, (n, 1, 3)) * rng.normal(1.0, 0.03, (n, 1, 1))
+    coarse = smooth_field(rng, n, length_mm=45.0, size_mm=1.5)
+    fine = smooth_field(rng, n, length_mm=14.0, size_mm=0.7)
     symmetric = (coarse + fine + _mirror(coarse + fine)) / np.sqrt(2.0)
     lopsided = smooth_field(rng, n, length_mm=35.0, size_mm=0.2)
     own = rng.normal(0.0, 0.15, (n, N_LANDMARKS, 3))
-    return np.asarray(REFERENCE_SHAPE * stretch + symmetric + lopsided + own)
+    return np.asarray(REFERENCE_SHAPE * stretch + symmetric + lopsided + own + _sample_proportions(rng, n))
 
 
-def _sample_lower_faces(rng: np.random.Generator, n: int) -> Array:
-    """Sample what adults' lower faces differ by beyond smooth fields: heights and widths of mouth and jaw, in mm."""
-    lip, chin, mouth_width, jaw_width = rng.normal(0.0, _LOWER_FACE_MM, (n, 4)).T[..., None]
-    across, down = REFERENCE_SHAPE[:, 0], np.sin(np.linspace(0.0, np.pi, 17))
+def _sample_proportions(rng: np.random.Generator, n: int) -> Array:
+    """Sample how parts of a face are placed and sized beyond smooth fields: displacements ``(n, 68, 3)`` mm."""
+    brow, nose, lip, chin = rng.normal(0.0, _HEIGHTS_MM, (n, 4)).T[..., None]
+    mouth_width, jaw_width = rng.normal(0.0, _WIDTHS_MM, (n, 2)).T[..., None]
+    nose_depth, mouth_depth, jaw_depth = rng.normal(0.0, _DEPTHS_MM, (n, 3)).T[..., None]
+    across = REFERENCE_SHAPE[:, 0]
     shift = np.zeros((n, N_LANDMARKS, 3))
+    shift[:, BROWS, 1] += brow
+    shift[:, NOSE] += np.stack([np.zeros((n, 9)), nose * _DOWN_THE_NOSE, nose_depth * _DOWN_THE_NOSE], axis=-1)
     shift[:, MOUTH, 0] += mouth_width / 2.0 * across[MOUTH] / across[MOUTH].max()
-    shift[:, MOUTH, 1] += lip
+    shift[:, MOUTH, 1:] += np.stack([lip, mouth_depth], axis=-1)
     shift[:, JAW, 0] += jaw_width / 2.0 * across[JAW] / across[JAW].max()
-    shift[:, JAW, 1] += chin * down
+    shift[:, JAW, 1] += chin * np.sin(np.linspace(0.0, np.pi, 17))
+    shift[:, JAW, 2] += jaw_depth
     return shift
 
 
 def _sample_eyeballs(rng: np.random.Generator, n: int) -> Array:
-    """Centres of eyeballs: lateral of the corners' middle, as both eyes' gaze on photographs diverges by 0.1 rad."""
-    lateral = 0.5 + rng.normal(0.0, 0.6, (n, 1))
+    """Centres of eyeballs, medial of the corners' middle: so both extractors' eyes are parallel, as on photographs."""
+    lateral = -0.7 + rng.normal(0.0, 0.6, (n, 1))
     own = rng.normal(0.0, 0.3, (n, 2, 3))
     own[..., 0] += lateral * np.array([-1.0, 1.0])
     return EYEBALL_OFFSET_MM + own

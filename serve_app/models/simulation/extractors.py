@@ -8,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 
 from serve_app.features.geometry import EYEBALL_OFFSET_MM
-from serve_app.models.simulation.anatomy import Heads, sample_heads, sample_varied_heads
 from serve_app.models.simulation.fits import Fit, fit_reference, fit_stand_in
 from serve_app.models.simulation.measurement import measure
 from serve_app.models.simulation.scene import Faces, LandmarkNoise, detect
@@ -19,12 +18,8 @@ Array = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class SimulatedExtractor:
-    """One backend: its landmarks' errors, its shape fit, and where it takes an eyeball to be, ``(3,)`` mm.
+    """One backend: its landmarks' errors, its shape fit, and where it takes an eyeball to be, ``(3,)`` mm."""
 
-    ``sample_heads`` samples the people it is shown, from a number of identities and of frames of each.
-    """
-
-    sample_heads: Callable[[np.random.Generator, int, int], Heads]
     noise: LandmarkNoise
     fit: Callable[[Array, np.random.Generator], Fit]
     eyeball_offset: Array
@@ -40,15 +35,14 @@ EXTRACTORS: Mapping[Backend, SimulatedExtractor] = MappingProxyType(
         # Sized so that what the extractor shows on a few real photographs (residuals of the fit, gaze of one eye
         # against the other, lids) lies well within what is simulated.
         "facemesh": SimulatedExtractor(
-            sample_heads=sample_heads,
             noise=LandmarkNoise(
                 spread=0.35,
-                smooth_mm=0.35,
-                point_mm=0.12,
-                jaw_mm=0.5,
-                mouth_mm=0.4,
+                smooth_mm=0.3,
+                point_mm=0.06,
+                jaw_mm=0.35,
+                mouth_mm=0.3,
                 lid_mm=0.2,
-                iris_mm=0.6,
+                iris_mm=0.35,
                 iris_shape=0.3,
                 iris_zoom=1.0,
                 outer_corner_mm=2.8,
@@ -59,7 +53,6 @@ EXTRACTORS: Mapping[Backend, SimulatedExtractor] = MappingProxyType(
         # Sized on what the real OpenFace wrote of 30 frames of one person, who took no part in the training, and on
         # how far its landmarks lie from the face mesh's over four persons: 2.3 % of the outer eye distance, jaw 3.5 %.
         "openface": SimulatedExtractor(
-            sample_heads=sample_varied_heads,
             noise=LandmarkNoise(
                 spread=0.4,
                 smooth_mm=0.5,
@@ -67,7 +60,7 @@ EXTRACTORS: Mapping[Backend, SimulatedExtractor] = MappingProxyType(
                 jaw_mm=1.0,
                 mouth_mm=1.0,
                 lid_mm=0.3,
-                iris_mm=0.6,
+                iris_mm=0.35,
                 iris_shape=0.8,
                 iris_zoom=1.15,  # as its eyes float 6 to 20 % nearer than its face
                 outer_corner_mm=0.0,

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from serve_app.features.geometry import project_weak_perspective, rotation_from_euler
 from serve_app.features.schema import N_LANDMARKS, N_SHAPE_PARAMS
 from serve_app.features.shape import REFERENCE_SHAPE, params_from_shape, shape_from_params
-from serve_app.models.simulation.anatomy import BROWS, JAW, sample_varied_heads, smooth_field
+from serve_app.models.simulation.anatomy import BROWS, JAW, sample_heads, smooth_field
 
 Array = npt.NDArray[np.float64]
 
@@ -130,7 +130,7 @@ def _sample_means(rng: np.random.Generator, n: int) -> Array:
 @lru_cache(maxsize=1)
 def _stand_in() -> tuple[Array, Array]:
     """The stand-in's modes ``(34, 68, 3)``, orthonormal, rigid motions and size left out; their variances in mm2."""
-    heads = sample_varied_heads(np.random.default_rng(_STAND_IN_SEED), _STAND_IN_HEADS, 1).landmarks
+    heads = sample_heads(np.random.default_rng(_STAND_IN_SEED), _STAND_IN_HEADS, 1).landmarks
     offsets = (heads - heads.mean(axis=0)).reshape(_STAND_IN_HEADS, -1)
     rigid, _ = np.linalg.qr(_rigid_motions())
     offsets -= offsets @ rigid @ rigid.T
