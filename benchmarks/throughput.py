@@ -1,130 +1,212 @@
-"""Frames per second over HTTP at saturation, against the same extractor in a bare process per core.
+"""The service over HTTP at 1 to 8 clients, against the same extractor in a bare process per core.
 
-    python benchmarks/throughput.py [FRAMES_DIR] [--clients 4] [--rounds 5] [--json]
+    python -m benchmarks.throughput [--quick] [--json]
 
-Starts the service of ``configs/dev.yaml`` with a Ray of its own. Each round measures the bare loop (the service
-idle beside it) and then HTTP, for the same number of frames; the ratio is taken within the round, and the
-medians of the rounds are printed. Without FRAMES_DIR the demo's 640x480 frames are used.
+Starts the service of ``configs/dev.yaml`` with a Ray of its own. Each round times the bare loops and then the service
+at each number of clients, all on the demo's 30 frames; ratios are taken within a round.
 """
 
-import argparse
-import json
-import multiprocessing
-import os
-import statistics
-import sys
-import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
-from pathlib import Path
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
 
-import requests
-
-from serve_app.demo import fetch_portrait, talking_head_frames
-from serve_app.extractors.facemesh.extractor import FaceMeshExtractor
-from serve_app.frames import ACCEPTED_EXTENSIONS
+from benchmarks.bare import Pace, Workers, bare_workers
+from benchmarks.load import CONFIG, START_TIMEOUT_S, Outcome, Post, Reply, Size, demo_frames, drive, percentile_ms
+from benchmarks.processes import child_running, cost, cpu_by_role
+from benchmarks.report import Benchmark, Table, run_alone, table
 from serve_app.launcher import free_port, running_service
-from serve_app.settings import MAX_FRAMES, ExtractorSettings, LaunchSettings, cache_dir
+from serve_app.settings import LaunchSettings, cache_dir
 
-CONFIG = Path(__file__).parents[1] / "configs" / "dev.yaml"
-REQUESTS_PER_CLIENT = 4
+SIZES: tuple[Size, ...] = ((640, 480), (1920, 1080))
+CLIENTS = (1, 2, 4, 8)
+N_REQUESTS = 16  # of each way in each round
+N_ROUNDS = 5
 
-_extractor: FaceMeshExtractor | None = None
+
+@dataclass(frozen=True)
+class Bare:
+    """The two bare loops: frame by frame, and in chunks as the service extracts them."""
+
+    frame_size: str
+    by_frame_frames_per_s: float
+    by_chunk_frames_per_s: float
+    by_frame_cpu_ms: float
+    by_chunk_cpu_ms: float
 
 
-def main() -> None:
-    """Measure and print."""
-    args = _arguments()
-    frames = _frames(args.frames_dir)
-    n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    n_requests = args.clients * REQUESTS_PER_CLIENT
+@dataclass(frozen=True)
+class Throughput:
+    """The service at some number of clients; ``ideal`` latency is 30 frames over the bare chunks' frames/s."""
+
+    frame_size: str
+    clients: int
+    frames_per_s: float
+    http_over_bare_by_frame: float
+    http_over_bare_by_chunk: float
+    p50_ms: float
+    p99_ms: float
+    p50_over_ideal: float
+    cpu_ms_per_frame: float
+    overhead_cpu_ms_per_frame: float
+
+
+@dataclass(frozen=True)
+class RoleCpu:
+    """CPU milliseconds a frame costs in one kind of process, with the most clients."""
+
+    frame_size: str
+    process: str
+    cpu_ms_per_frame: float
+
+
+@dataclass(frozen=True)
+class Served:
+    """What the service did in one round at some number of clients, and the CPU seconds it took by process."""
+
+    outcome: Outcome
+    cpu_s: Counter[str]
+
+    @property
+    def cpu_ms_per_frame(self) -> float:
+        """Of all the service's processes."""
+        return 1000 * sum(self.cpu_s.values()) / self.outcome.scored_frames
+
+
+@dataclass(frozen=True)
+class Round:
+    """The bare loops, then the service at each number of clients."""
+
+    by_frame: Pace
+    by_chunk: Pace
+    served: tuple[Served, ...]
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """All counted rounds at one frame size."""
+
+    frame_size: str
+    n_frames: int
+    clients: tuple[int, ...]
+    rounds: tuple[Round, ...]
+
+
+def measure(*, quick: bool) -> list[Measurement]:
+    """Start service and bare workers, and time them in turn; the first round, which warms up, is not counted."""
+    n_rounds, n_requests, clients = (1, 4, (1, 4)) if quick else (N_ROUNDS, N_REQUESTS, CLIENTS)
     launch = LaunchSettings(host="127.0.0.1", port=free_port())
     log = cache_dir() / "benchmark.log"
-    spawn = multiprocessing.get_context("spawn")
-    os.environ["OPENBLAS_NUM_THREADS"] = "1"  # in the bare workers, as Ray does it in its own: threads would only spin
-    with (
-        running_service(CONFIG, launch, log=log, start_timeout_s=240) as url,
-        ProcessPoolExecutor(n_cores, mp_context=spawn, initializer=_load_extractor) as processes,
-        ThreadPoolExecutor(args.clients) as clients,
-    ):
-        rounds = []
-        for number in range(args.rounds + 1):
-            bare = _frames_per_s(processes, _extract_all, [frames] * n_requests)
-            http = _frames_per_s(clients, _Post(url, frames), [frames] * n_requests)
-            if number:  # the first round warms both up
-                rounds.append((bare, http))
-    _report(rounds, n_cores=n_cores, n_clients=args.clients, n_frames=len(frames), as_json=args.json)
+    with running_service(CONFIG, launch, log=log, start_timeout_s=START_TIMEOUT_S) as url, bare_workers() as workers:
+        contest = _Contest(workers, child_running("deployments.run"), clients, n_requests)
+        measurements = []
+        for size in SIZES:
+            frames = demo_frames(size)
+            post = Post(url, frames)
+            rounds = [contest.round(post, frames) for _ in range(n_rounds + 1)]
+            measurements.append(Measurement(f"{size[0]}x{size[1]}", len(frames), clients, tuple(rounds[1:])))
+    return measurements
 
 
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("frames_dir", nargs="?", type=Path, help="up to 30 images; default: the demo's")
-    parser.add_argument("--clients", type=int, default=4, help="requests in flight (default: 4)")
-    parser.add_argument("--rounds", type=int, default=5, help="counted rounds (default: 5)")
-    parser.add_argument("--json", action="store_true")
-    return parser.parse_args()
+def tables(quick: bool) -> tuple[Table, ...]:
+    """Measure, and lay out."""
+    measurements = measure(quick=quick)
+    return (
+        table("The bare loops, a process per core:", [bare(measurement) for measurement in measurements]),
+        table("The service:", [row for measurement in measurements for row in throughput(measurement)]),
+        table(
+            "CPU of a frame by process, at the most clients:", [row for entry in measurements for row in by_role(entry)]
+        ),
+    )
 
 
-def _frames(folder: Path | None) -> list[bytes]:
-    if folder is None:
-        return talking_head_frames(fetch_portrait(cache_dir()))
-    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in ACCEPTED_EXTENSIONS)
-    if not paths:
-        sys.exit(f"no image in {folder}")
-    return [path.read_bytes() for path in paths[:MAX_FRAMES]]
+def bare(measurement: Measurement) -> Bare:
+    """Medians of the bare loops."""
+    by_frame = [entry.by_frame for entry in measurement.rounds]
+    by_chunk = [entry.by_chunk for entry in measurement.rounds]
+    return Bare(
+        measurement.frame_size,
+        median(pace.frames_per_s for pace in by_frame),
+        median(pace.frames_per_s for pace in by_chunk),
+        median(pace.cpu_ms_per_frame for pace in by_frame),
+        median(pace.cpu_ms_per_frame for pace in by_chunk),
+    )
 
 
-def _load_extractor() -> None:
-    global _extractor  # noqa: PLW0603 - a pool's worker has no other place to keep it
-    _extractor = FaceMeshExtractor(ExtractorSettings())
+def throughput(measurement: Measurement) -> list[Throughput]:
+    """Medians of the service, a row for each number of clients."""
+    return [
+        _throughput(measurement, n_clients, [(entry, entry.served[index]) for entry in measurement.rounds])
+        for index, n_clients in enumerate(measurement.clients)
+    ]
 
 
-def _extract_all(frames: Sequence[bytes]) -> int:
-    if _extractor is None:
-        raise RuntimeError("the worker was started without its initializer")
-    for frame in frames:
-        _extractor.extract(frame)
-    return len(frames)
+def by_role(measurement: Measurement) -> list[RoleCpu]:
+    """Median CPU of a frame by role, the costliest first."""
+    served = [entry.served[-1] for entry in measurement.rounds]
+    roles = {role for entry in served for role in entry.cpu_s}
+    costs = {role: median(1000 * entry.cpu_s[role] / entry.outcome.scored_frames for entry in served) for role in roles}
+    return [RoleCpu(measurement.frame_size, role, costs[role]) for role in sorted(roles, key=lambda role: -costs[role])]
 
 
-class _Post:
-    """A client's request, encoded once as by a load generator: posts the frames and counts those that were scored."""
+@dataclass(frozen=True)
+class _Contest:
+    """The two sides, and how much each has to do in a round."""
 
-    def __init__(self, url: str, frames: Sequence[bytes]) -> None:
-        files = [("files", (f"{index}.jpg", frame)) for index, frame in enumerate(frames)]
-        self._request = requests.Request("POST", f"{url}/batch/predict", files=files).prepare()
+    workers: Workers
+    service_pid: int
+    clients: tuple[int, ...]
+    n_requests: int
 
-    def __call__(self, _: Sequence[bytes]) -> int:
-        with requests.Session() as session:
-            response = session.send(self._request, timeout=200)
-        response.raise_for_status()
-        return int(response.json()["summary"]["scored_frames"])
+    def round(self, post: Post, frames: Sequence[bytes]) -> Round:
+        """Time each way once."""
+        by_frame = self.workers.by_frame(frames, self.n_requests)
+        by_chunk = self.workers.by_chunk(frames, self.n_requests)
+        return Round(by_frame, by_chunk, tuple(self._serve(post, n_clients) for n_clients in self.clients))
+
+    def _serve(self, post: Post, n_clients: int) -> Served:
+        before = cost(self.service_pid)
+        outcome = drive(post, n_clients=n_clients, n_requests=self.n_requests)
+        return Served(outcome, cpu_by_role(before, cost(self.service_pid)))
 
 
-def _frames_per_s(pool: Executor, work: Callable[[Sequence[bytes]], int], batches: Sequence[Sequence[bytes]]) -> float:
-    started = time.perf_counter()
-    n_frames = sum(pool.map(work, batches))
-    return n_frames / (time.perf_counter() - started)
+def _throughput(measurement: Measurement, n_clients: int, pairs: Sequence[tuple[Round, Served]]) -> Throughput:
+    replies: list[Reply] = [reply for _, served in pairs for reply in served.outcome.replies]
+    return Throughput(
+        frame_size=measurement.frame_size,
+        clients=n_clients,
+        frames_per_s=median(served.outcome.frames_per_s for _, served in pairs),
+        http_over_bare_by_frame=median(
+            served.outcome.frames_per_s / entry.by_frame.frames_per_s for entry, served in pairs
+        ),
+        http_over_bare_by_chunk=median(
+            served.outcome.frames_per_s / entry.by_chunk.frames_per_s for entry, served in pairs
+        ),
+        p50_ms=percentile_ms(replies, 50),
+        p99_ms=percentile_ms(replies, 99),
+        p50_over_ideal=median(
+            served.outcome.latency_ms(50) / (1000 * measurement.n_frames / entry.by_chunk.frames_per_s)
+            for entry, served in pairs
+        ),
+        cpu_ms_per_frame=median(served.cpu_ms_per_frame for _, served in pairs),
+        overhead_cpu_ms_per_frame=median(
+            served.cpu_ms_per_frame - entry.by_chunk.cpu_ms_per_frame for entry, served in pairs
+        ),
+    )
 
 
-def _report(
-    rounds: Sequence[tuple[float, float]], *, n_cores: int, n_clients: int, n_frames: int, as_json: bool
-) -> None:
-    result = {
-        "cores": n_cores,
-        "clients": n_clients,
-        "frames_per_request": n_frames,
-        "rounds": len(rounds),
-        "bare_frames_per_s": round(statistics.median(bare for bare, _ in rounds), 1),
-        "http_frames_per_s": round(statistics.median(http for _, http in rounds), 1),
-        "http_over_bare": round(statistics.median(http / bare for bare, http in rounds), 3),
-    }
-    if as_json:
-        print(json.dumps(result))
-    else:
-        for name, value in result.items():
-            print(f"{name:>20}  {value}")
-
+BENCHMARK = Benchmark(
+    name="throughput",
+    title="Throughput over HTTP",
+    meaning="""
+The same 30 frames of a talking head, extracted by the face mesh: by bare processes, one a core, that do nothing else,
+frame by frame or in chunks of 15; and by the service of `configs/dev.yaml`, which reads them from a form, extracts,
+parses and scores them, and answers. A client sends its next request when it has its answer; clients and service share
+the cores. `p50 / ideal` is the latency of a request over that of bare chunks on all cores, which says something at 1
+client only. Overhead is the CPU of all the service's processes, Ray's included, less that of bare chunks.
+""",
+    tables=tables,
+)
 
 if __name__ == "__main__":
-    main()
+    run_alone(BENCHMARK, __doc__)
