@@ -3,7 +3,7 @@
     python benchmarks/facemesh_speed.py [FRAMES] [--json]
 
 FRAMES is a folder of images; without it the demo portrait's talking head is used. The frames are encoded as
-JPEG at 640x480 and, upscaled, at 1920x1080, and extracted each alone and in chunks of 15, as the service does. The
+JPEG at 640x480 and, upscaled, at 1920x1080, and extracted each alone and in chunks of 15, as for two replicas. The
 yardstick is a plain loop of the four invoke() calls of one frame (detector, mesh, twice the iris) in the same
 process; all are timed in turn, so that a busy machine slows all of them. One thread does everything. The memory is
 what the extractor adds to numpy and Pillow; it is imported late for that.
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 N_ROUNDS = 5
 MAX_FRAMES = 30
-CHUNK = 15  # frames a call, as the service sends them by default
+CHUNK = 15  # frames a call, as a request of 30 is cut for two replicas
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp"}
 
 

@@ -40,5 +40,5 @@ def _load_openface(settings: ExtractorSettings) -> FrameExtractor:
             cold = ColdExtractor(settings, binary)
         except OpenFaceUnusable:
             raise warm_failure from None
-        logger.warning("OpenFace works only cold, which is slow: %s; raise max_frames_per_call", warm_failure)
+        logger.warning("OpenFace works only cold, which is slow: %s", warm_failure)
         return cold

@@ -26,7 +26,7 @@ def sizes(frame_s: float, n_frames: int, replicas: float) -> list[int]:
     ("frame_s", "replicas", "calls"),
     [
         (FACE_MESH_S, 2, [15, 15]),
-        (FACE_MESH_S, 0.5, [15, 15]),
+        (FACE_MESH_S, 0.5, [30]),
         (FACE_MESH_S, 64, [3, 4, 4, 4, 3, 4, 4, 4]),
         (OPENFACE_S, 2, [15, 15]),
         (2 * OPENFACE_S, 2, [8, 6, 4, 3, 3, 3, 3]),
