@@ -48,7 +48,7 @@ class NetworkRuntime:
     """The project's own network, in torch."""
 
     def __init__(self, network: DeepfakeNet, limits: NoveltyLimits | None, device: torch.device) -> None:
-        self._network = network.eval().to(device)
+        self._network = network.fused().to(device)
         self._limits = limits
         self._device = device
 
