@@ -1,5 +1,6 @@
 """Load on a service: frames to send, closed-loop clients that send them, and how long each answer took."""
 
+import random
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -18,18 +19,18 @@ from serve_app.settings import cache_dir
 CONFIG = Path(__file__).parents[1] / "configs" / "dev.yaml"
 START_TIMEOUT_S = 240.0
 HTTP_TIMEOUT_S = 200.0
-_RETRY_PAUSE_S = 0.1  # Retry-After says 5 s; in a benchmark that would be idle time
 
 Size = tuple[int, int]
 
 
 @dataclass(frozen=True)
 class Reply:
-    """How one request ended: frames scored, seconds until the answer was there, and refusals before it."""
+    """How one request ended: frames scored, seconds until its answer, refusals before it, and when that came."""
 
     scored_frames: int
     elapsed_s: float
-    refusals: int
+    refusals: int = 0
+    came_s: float = 0.0  # of time.perf_counter()
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,18 @@ class Outcome:
     def frames_per_s(self) -> float:
         """Scored frames over the time that all of it took."""
         return self.scored_frames / self.wall_s
+
+    def steady_frames_per_s(self, n_clients: int) -> float:
+        """Scored frames a second while every client had a request under way: neither the start nor the end counts.
+
+        Raises:
+            ValueError: there were fewer than two requests for each client.
+        """
+        if len(self.replies) < 2 * n_clients:
+            raise ValueError(f"{len(self.replies)} requests of {n_clients} clients have no steady part; send more")
+        in_turn = sorted(self.replies, key=lambda reply: reply.came_s)
+        first, *counted = in_turn[n_clients - 1 : len(in_turn) - n_clients + 1]
+        return sum(reply.scored_frames for reply in counted) / (counted[-1].came_s - first.came_s)
 
     @property
     def refusals(self) -> int:
@@ -73,7 +86,10 @@ def demo_frames(size: Size = (640, 480), n_frames: int = 30) -> list[bytes]:
 
 
 class Post:
-    """A request, encoded once as by a load generator, that is sent until the service takes it."""
+    """A request, encoded once as by a load generator, that is sent until the service takes it.
+
+    Who is refused waits for half of ``Retry-After`` to all of it, so that not all come back at once.
+    """
 
     def __init__(self, url: str, frames: Sequence[bytes], **form: str) -> None:
         files = [("files", (f"frame_{index:04d}.jpg", frame, "image/jpeg")) for index, frame in enumerate(frames)]
@@ -91,10 +107,11 @@ class Post:
         response = self._send()
         while response.status_code == requests.codes.unavailable and time.perf_counter() - began < HTTP_TIMEOUT_S:
             refusals += 1
-            time.sleep(_RETRY_PAUSE_S)
+            time.sleep(float(response.headers.get("Retry-After", 1)) * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
             response = self._send()
         response.raise_for_status()
-        return Reply(int(response.json()["summary"]["scored_frames"]), time.perf_counter() - began, refusals)
+        came_s = time.perf_counter()
+        return Reply(int(response.json()["summary"]["scored_frames"]), came_s - began, refusals, came_s)
 
     def _send(self) -> requests.Response:
         """Over this client's connection, kept open."""
