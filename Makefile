@@ -46,10 +46,9 @@ train: setup  ## Train the shipped detectors again, into build/models; fail if o
 	$(BIN)/deepfake-serve train build/models --reproduce $(SHIPPED)/1
 	$(BIN)/deepfake-serve train build/models --reproduce $(SHIPPED)/2
 
-bench: setup  ## Print what the README's numbers come from
-	$(BIN)/python benchmarks/facemesh_speed.py
-	$(BIN)/python benchmarks/throughput.py
-	$(if $(and $(OPENFACE_BINARY),$(FRAMES)),$(BIN)/python benchmarks/openface_speed.py "$(FRAMES)")
+bench: setup  ## Measure everything, in about an hour, into build/bench.json and docs/performance.md
+	$(BIN)/python -m benchmarks --output build/bench.json $(if $(FRAMES),--openface-frames "$(FRAMES)")
+	$(BIN)/python -m benchmarks --render build/bench.json
 
 clean:  ## Remove the environment and what was built; downloads stay in the cache
 	rm -rf $(VENV) build .mypy_cache .pytest_cache .ruff_cache .coverage
