@@ -76,6 +76,20 @@ def test_a_folder_of_single_frames_is_one_video(tmp_path: Path) -> None:
     assert len(set(rows.group)) == 1
 
 
+@pytest.mark.parametrize("path", ["clip [a1].csv", "."])
+def test_a_path_that_exists_is_no_glob(tmp_path: Path, path: str) -> None:
+    """Brackets in a downloaded video's name, say; and the labels file beside it is no video."""
+    write_video(tmp_path / "clip [a1].csv", 1.0)
+    assert len(load(tmp_path, f"path,label\n{path},real\n")) == 1
+
+
+def test_a_labels_file_of_a_spreadsheet_is_read(tmp_path: Path) -> None:
+    """With its byte order mark, its line ends, its quotes and the rows it leaves empty."""
+    write_video(tmp_path / "a, b.csv", 1.0)
+    rows = load(tmp_path, '\ufeffpath,label\r\n"a, b.csv",REAL\r\n\r\n')
+    assert rows.labels.tolist() == [0]
+
+
 def test_a_video_without_a_sure_face_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """By its name; the others are read."""
     write_video(tmp_path / "blurred.csv", 1.0, confidence=0.3)
@@ -100,6 +114,7 @@ def test_a_video_without_a_sure_face_is_told(tmp_path: Path, caplog: pytest.LogC
         ("path,label\nb.csv,real\n", "line 2, column path: no folder or .csv in .* is 'b.csv'"),
         ("path,label\n/a.csv,real\n", "line 2, column path: '/a.csv' is no path relative"),
         ("path,label\n,real\n", "line 2, column path: '' is no path relative"),
+        ("path,label\na**.csv,real\n", r"line 2, column path: 'a\*\*.csv' is no glob"),
         ("path,label\nempty,real\n", "line 2, column path: the folder empty holds no .csv"),
         ("path,label\na.csv,real\na.csv,fake\n", "line 3: line 2 has named .*a.csv already"),
         ("path,label,family\na.csv,real,face_swap\n", "line 2: family and source are of fakes"),
