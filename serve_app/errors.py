@@ -38,6 +38,11 @@ class ServiceError(Exception):
     """Base of every failure this project expects."""
 
 
+def in_one_line(exc: Exception) -> str:
+    """What a library's exception says, for a message of our own: torch writes the reason on its second line."""
+    return " ".join((str(exc) or type(exc).__name__).split())[:300]
+
+
 class RequestError(ServiceError):
     """The request itself is wrong, or cannot be served now; nothing was extracted."""
 

@@ -8,7 +8,7 @@ import numpy.typing as npt
 import onnxruntime
 import torch
 
-from serve_app.errors import ArtifactInvalid
+from serve_app.errors import ArtifactInvalid, in_one_line
 from serve_app.features.schema import FEATURE_COUNT
 
 logger = logging.getLogger(__name__)
@@ -21,19 +21,20 @@ _NOWHERE = (
 def open_onnx(
     content: bytes, label: str, device: torch.device, *, cpu_threads: int
 ) -> Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]:
-    """Load a graph of one input, ``(n, 674) float32``, and return what computes its first output.
+    """Load a graph of one input, ``(n, 674) float32``, and return what computes its one output.
 
     Raises:
-        ArtifactInvalid: this is no ONNX graph, not whole, or its input is another; ``label`` names the model.
+        ArtifactInvalid: this is no ONNX graph, not whole, or its input or output is another; ``label`` names the model.
     """
     try:
         session = onnxruntime.InferenceSession(content, _options(cpu_threads), providers=_providers(device, label))
     except Exception as exc:  # the runtime's own classes share no other base
         raise ArtifactInvalid(
-            f"{label}: ONNX Runtime {onnxruntime.__version__} cannot load it: {_reason(exc)}; "
+            f"{label}: ONNX Runtime {onnxruntime.__version__} cannot load it: {in_one_line(exc)}; "
             "export it again, with its weights in the same file"
         ) from exc
     name = _input_name(session, label)
+    _check_output(session, label)
 
     def compute(rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         outputs: list[npt.NDArray[np.float32]] = session.run(None, {name: np.ascontiguousarray(rows)})
@@ -72,5 +73,9 @@ def _input_name(session: onnxruntime.InferenceSession, label: str) -> str:
     return str(inputs[0].name)
 
 
-def _reason(exc: Exception) -> str:
-    return str(exc).splitlines()[0][:300]
+def _check_output(session: onnxruntime.InferenceSession, label: str) -> None:
+    """Refuse to choose among outputs: a classifier of scikit-learn gives its label first, then probabilities."""
+    outputs = session.get_outputs()
+    if len(outputs) != 1:
+        described = ", ".join(f"{entry.name} {entry.type}" for entry in outputs)
+        raise ArtifactInvalid(f"{label}: it must have one output, not {described}; export it with the scores alone")

@@ -10,7 +10,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as load_safetensors
 
-from serve_app.errors import ArtifactInvalid
+from serve_app.errors import ArtifactInvalid, in_one_line
 from serve_app.features.schema import FEATURE_COUNT
 from serve_app.models.explanation import contributions
 from serve_app.models.network import DeepfakeNet
@@ -101,9 +101,8 @@ class GraphRuntime:
         except ArtifactInvalid:
             raise
         except Exception as exc:  # each runtime has its own classes; whatever it is, the graph cannot be used
-            reason = (str(exc) or type(exc).__name__).splitlines()[0][:300]
             raise ArtifactInvalid(
-                f"{self._manifest.label}: it fails on {n_rows} rows of zeros: {reason}; "
+                f"{self._manifest.label}: it fails on {n_rows} rows of zeros: {in_one_line(exc)}; "
                 f"it must take (n, {FEATURE_COUNT}) float32 for every n"
             ) from exc
 
@@ -133,9 +132,8 @@ def load_network(manifest: Manifest, weights: bytes) -> DeepfakeNet:
         tensors = load_safetensors(weights)
         network.load_state_dict(tensors)
     except (SafetensorError, RuntimeError) as exc:
-        reason = str(exc).splitlines()[0]
         raise ArtifactInvalid(
-            f"{manifest.label}: its weights do not fit the network: {reason}; train it again"
+            f"{manifest.label}: its weights do not fit the network: {in_one_line(exc)}; train it again"
         ) from exc
     if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
         raise ArtifactInvalid(f"{manifest.label}: its weights are not all finite; train it again")
@@ -148,8 +146,10 @@ def to_logits(values: npt.NDArray[np.float32], n_rows: int, output: Output) -> L
     ``values`` are ``(n,)`` or ``(n, 1)`` of P(fake), or of its logit; or ``(n, 2)`` of real and fake.
 
     Raises:
-        ValueError: the values have another shape, are not finite, or are no probabilities though they should be.
+        ValueError: the values are no floats, have another shape, are not finite, or are no probabilities as they should be.
     """
+    if values.dtype.kind != "f":
+        raise ValueError(f"it gave {values.dtype}: a label is no score; it must give floats")
     if values.shape not in ((n_rows,), (n_rows, 1), (n_rows, 2)):
         raise ValueError(f"it gave {values.shape} for {n_rows} rows: it must give (n,), (n, 1) or (n, 2)")
     if not np.isfinite(values).all():

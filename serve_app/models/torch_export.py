@@ -19,7 +19,7 @@ import numpy.typing as npt
 import torch
 from torch.export.passes import move_to_device_pass
 
-from serve_app.errors import ArtifactInvalid
+from serve_app.errors import ArtifactInvalid, in_one_line
 
 _GRAPH = "models/model.json"
 _PAYLOADS = {
@@ -63,9 +63,8 @@ def open_export(
         program = torch.export.load(io.BytesIO(rebuilt(content)))
         module = move_to_device_pass(program, device).module()
     except Exception as exc:  # torch's reader fails in as many ways as a file can be wrong
-        reason = (str(exc) or type(exc).__name__).splitlines()[0][:300]
         raise ArtifactInvalid(
-            f"{label}: it is no program that torch {torch.__version__} can load: {reason}; make it with "
+            f"{label}: it is no program that torch {torch.__version__} can load: {in_one_line(exc)}; make it with "
             "torch.export.export and torch.export.save, of one tensor in and one out, or use ONNX"
         ) from exc
 

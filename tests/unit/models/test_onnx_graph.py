@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
-from onnx import TensorProto
+from onnx import TensorProto, helper
 
 from serve_app.errors import ArtifactInvalid
 from serve_app.models.onnx_graph import open_onnx
@@ -49,6 +50,14 @@ def test_another_input_is_refused(shape: Sequence[int | str], message: str) -> N
     weights = np.ones((int(shape[-1]), 1), np.float32)
     with pytest.raises(ArtifactInvalid, match=f"model m/1: .*{message}"):
         open_onnx(dense_onnx(weights, shape=shape), "model m/1", CPU, cpu_threads=1)
+
+
+def test_several_outputs_are_refused() -> None:
+    """The first of them may be a label, which would pass for a probability."""
+    model = onnx.load_model_from_string(dense_onnx(ONES, activation="Sigmoid"))
+    model.graph.output.insert(0, helper.make_tensor_value_info("logits", TensorProto.FLOAT, None))
+    with pytest.raises(ArtifactInvalid, match=r"one output, not logits tensor\(float\), scores tensor\(float\)"):
+        open_onnx(model.SerializeToString(), "model m/1", CPU, cpu_threads=1)
 
 
 def test_a_gpu_that_it_cannot_use_is_said(caplog: pytest.LogCaptureFixture) -> None:

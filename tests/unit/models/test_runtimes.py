@@ -94,12 +94,13 @@ def test_certain_probabilities_stay_finite() -> None:
         (np.array([0.5, np.nan]), "logit", "not finite"),
         (np.array([0.5, 1.2]), "probability", "is its output the logit"),
         (np.array([-3.0, 0.5]), "probability", "is its output the logit"),
+        (np.array([0, 1]), "probability", "gave int64: a label is no score"),
     ],
 )
-def test_other_outputs_are_refused(values: npt.NDArray[np.float64], output: Output, message: str) -> None:
+def test_other_outputs_are_refused(values: npt.NDArray[np.float32], output: Output, message: str) -> None:
     """Rather than guessed at."""
     with pytest.raises(ValueError, match=message):
-        to_logits(values.astype(np.float32), 2, output)
+        to_logits(values, 2, output)
 
 
 def test_a_graph_that_gives_nan_for_a_face_is_not_scored(tmp_path: Path) -> None:
