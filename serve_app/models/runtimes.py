@@ -146,7 +146,7 @@ def to_logits(values: npt.NDArray[np.float32], n_rows: int, output: Output) -> L
     ``values`` are ``(n,)`` or ``(n, 1)`` of P(fake), or of its logit; or ``(n, 2)`` of real and fake.
 
     Raises:
-        ValueError: the values are no floats, have another shape, are not finite, or are no probabilities as they should be.
+        ValueError: the values are no floats, of another shape, not finite, or no probabilities though they should be.
     """
     if values.dtype.kind != "f":
         raise ValueError(f"it gave {values.dtype}: a label is no score; it must give floats")
