@@ -19,6 +19,8 @@ from serve_app.settings import Backend, PredictorSettings, PredictorUserConfig
 
 logger = logging.getLogger(__name__)
 
+_MAX_EXPLAINED_ROWS = 64  # a quarter of a second on a core, for which rows without reasons wait
+
 Key = tuple[str, Backend, bool]  # model, backend, with reasons
 Rows = npt.NDArray[np.float32]
 
@@ -39,7 +41,8 @@ class Predictor:
         self._registry = ModelRegistry(settings.models_dir)
         self._device = resolve_device(settings.device)
         self._loaded = self._load()
-        self._batcher = MicroBatcher[Key, RowScores](self._judge, RowScores.join, max_rows=settings.max_batch_rows)
+        self._max_batch_rows = settings.max_batch_rows
+        self._batcher = MicroBatcher[Key, RowScores](self._judge, RowScores.join, max_rows=self._max_rows)
 
     async def reconfigure(self, user_config: Mapping[str, object]) -> None:
         """Read the models folder again, while the models that are loaded serve on.
@@ -76,6 +79,10 @@ class Predictor:
         detectors = Detectors(self._registry, self._device, earlier=earlier)
         cards = [self._registry.load_card(manifest) for manifest in detectors.manifests()]
         return _Loaded(detectors, [_describe(*pair) for pair in zip(detectors.manifests(), cards, strict=True)])
+
+    def _max_rows(self, key: Key) -> int:
+        _, _, with_reasons = key
+        return min(self._max_batch_rows, _MAX_EXPLAINED_ROWS) if with_reasons else self._max_batch_rows
 
     def _judge(self, key: Key, features: Rows) -> RowScores:
         model_name, backend, with_reasons = key

@@ -37,7 +37,7 @@ def rows(*values: float) -> Array:
 async def batcher_over(
     compute: Callable[[str, Array], Array], max_rows: int = 8
 ) -> AsyncIterator[MicroBatcher[str, Array]]:
-    batcher = MicroBatcher[str, Array](compute, np.concatenate, max_rows=max_rows)
+    batcher = MicroBatcher[str, Array](compute, np.concatenate, max_rows=lambda _: max_rows)
     yield batcher
     await batcher.aclose()
 
@@ -92,16 +92,32 @@ def test_a_batch_holds_at_most_max_rows() -> None:
     asyncio.run(scenario())
 
 
-def test_a_failure_reaches_only_the_submitters_of_its_batch() -> None:
-    """The batch after it is computed."""
+def test_a_key_waits_for_one_batch_of_another_only() -> None:
+    """However many rows of the other came first: explained rows take thirty times as long as plain ones."""
 
     async def scenario() -> None:
         compute = GatedSum()
-        compute.gate.set()
+        async with batcher_over(compute, max_rows=2) as batcher:
+            tasks = [await started(batcher.submit(key, rows(1))) for key in ("slow",) * 5 + ("fast",)]
+            compute.gate.set()
+            await asyncio.gather(*tasks)
+        assert compute.batches == [("slow", 1), ("fast", 1), ("slow", 2), ("slow", 2)]
+
+    asyncio.run(scenario())
+
+
+def test_a_failure_reaches_only_the_submitter_of_its_rows() -> None:
+    """Those beside it in the batch are computed without it, and so is what comes after."""
+
+    async def scenario() -> None:
+        compute = GatedSum()
         async with batcher_over(compute) as batcher:
-            with pytest.raises(ValueError, match="nan"):
-                await batcher.submit("a", rows(float("nan")))
-            assert (await batcher.submit("a", rows(2))).tolist() == [2]
+            tasks = [await started(batcher.submit("a", rows(value))) for value in (1, 2, float("nan"), 3)]
+            compute.gate.set()
+            _, before, failed, after = await asyncio.gather(*tasks, return_exceptions=True)
+            assert isinstance(failed, ValueError)
+            assert [before, after] == [[2], [3]]
+            assert (await batcher.submit("a", rows(4))).tolist() == [4]
 
     asyncio.run(scenario())
 
