@@ -106,10 +106,10 @@ def test_a_lost_node_costs_no_request(spread_service: SpreadService, frames: lis
         _await(lambda: sum(exchange.began > lost_at for exchange in exchanges) >= N_CLIENTS)
     assert any(exchange.began < lost_at < exchange.ended for exchange in exchanges)
     assert [exchange.response.status_code for exchange in exchanges] == [200] * len(exchanges)
-    for exchange in exchanges:
-        predictions = exchange.response.json()["predictions"]
-        assert [frame["frame_id"] for frame in predictions] == list(range(30))
-        assert all(frame["prediction"] or frame["error"] for frame in predictions)
+    for answer in (exchange.response.json() for exchange in exchanges):
+        assert answer["status"] in {"success", "partial"}
+        assert [frame["frame_id"] for frame in answer["predictions"]] == list(range(30))
+        assert all(frame["prediction"] or frame["error"] for frame in answer["predictions"])
 
     cluster.add(num_cpus=2, role="extraction")
     _await(lambda: len(set(cluster.places("Extractor")) - {lost}) == 2)
