@@ -33,7 +33,7 @@ ROOT = Path(__file__).parents[1]
 N_ROUNDS = 5
 N_REQUESTS = 16
 CLIENTS = (1, 8)
-SKETCH_FRAMES = 2  # a second or more each
+SKETCH_FRAMES = 1  # a second or more each, OpenFace 4 to 8
 _POLL_S = 0.2
 _STOP_TIMEOUT_S = 20
 
@@ -69,6 +69,7 @@ class Design:
     health: str = "/health"
     n_frames: int = 30
     n_requests: int = N_REQUESTS
+    n_warming: int = 2 * CLIENTS[-1]  # requests until all its workers have loaded everything
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ def tables(quick: bool) -> tuple[Table, ...]:
 def designs() -> list[Design]:
     """All designs but our own; makes the environment of those that need one."""
     python, guest = sys.executable, str(environment_python())
-    sketch = partial(Design, n_frames=SKETCH_FRAMES, n_requests=1)
+    sketch = partial(Design, n_frames=SKETCH_FRAMES, n_requests=1, n_warming=1)
     sequential = (python, "-m", "benchmarks.designs.sequential", "{port}")
     openface = [sketch("sketch, OpenFace", (*sequential, "openface"))] if OpenFaceSettings().binary else []
     bento = (guest, "-m", "bentoml", "serve", "benchmarks.designs.bento:Deepfake", "--host", "127.0.0.1")
@@ -120,7 +121,7 @@ def designs() -> list[Design]:
 def _compare(design: Design, server: Running, workers: Workers, n_rounds: int) -> Iterator[Comparison]:
     frames = demo_frames()
     post = Post(server.url, frames[: design.n_frames])
-    drive(post, n_clients=CLIENTS[-1], n_requests=2 * CLIENTS[-1])  # warms every worker up
+    drive(post, n_clients=CLIENTS[-1], n_requests=design.n_warming)
     rounds = [
         (workers.by_chunk(frames, N_REQUESTS).frames_per_s, [_ask(design, post, n_clients) for n_clients in CLIENTS])
         for _ in range(n_rounds)

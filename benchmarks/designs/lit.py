@@ -35,7 +35,5 @@ class Deepfake(litserve.LitAPI):
 
 if __name__ == "__main__":
     api = Deepfake(api_path="/batch/predict")
-    server = litserve.LitServer(
-        api, accelerator="cpu", workers_per_device=len(os.sched_getaffinity(0)), timeout=200, track_requests=False
-    )
+    server = litserve.LitServer(api, accelerator="cpu", workers_per_device=len(os.sched_getaffinity(0)), timeout=200)
     server.run(host="127.0.0.1", port=int(sys.argv[1]), generate_client_file=False, log_level="warning")
