@@ -69,7 +69,11 @@ def _arguments() -> argparse.Namespace:
 
 
 def _with_openface(frames: Path | None) -> list[Benchmark]:
-    return [scripts.openface(frames)] if frames and OpenFaceSettings().binary else []
+    if frames is None:
+        return []
+    if OpenFaceSettings().binary is None:
+        sys.exit("--openface-frames needs OPENFACE_BINARY: set it to the path of your FeatureExtraction")
+    return [scripts.openface(frames)]
 
 
 def _chosen(known: Sequence[Benchmark], only: Sequence[str] | None) -> list[Benchmark]:

@@ -29,6 +29,15 @@ def test_a_benchmark_that_there_is_not_is_named() -> None:
     assert "no benchmark is named 'speeed'; there are autoscaling, designs" in run.stderr
 
 
+def test_openface_is_not_left_out_in_silence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Frames for it, and no binary."""
+    command = [sys.executable, "-m", "benchmarks", "--openface-frames", str(tmp_path)]
+    monkeypatch.delenv("OPENFACE_BINARY", raising=False)
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)  # noqa: S603
+    assert run.returncode != 0
+    assert "needs OPENFACE_BINARY" in run.stderr
+
+
 def test_names_are_unique() -> None:
     """They are keys of the file."""
     names = [entry.name for entry in (*BENCHMARKS, *ON_DEMAND)]
