@@ -5,6 +5,7 @@ import json
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
@@ -12,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from serve_app.checkset import make_check_set
-from serve_app.errors import UnknownModel
+from serve_app.errors import ArtifactInvalid, UnknownModel
 from serve_app.model_names import parse_model_name
 from serve_app.model_tables import clip_progress, epoch_progress, show_evaluation, show_models
 from serve_app.models.dataset import LabelledRows, load_dataset
@@ -135,9 +136,8 @@ def _find(registry: ModelRegistry, text: str, backend: Backend | None) -> Manife
     ]
     if not fitting:
         there = ", ".join(f"{manifest.name}@{manifest.version} ({manifest.backend})" for manifest in manifests)
-        raise UnknownModel(
-            f"no model {text!r}{f' for {backend}' if backend else ''} in {registry.models_dir}; it holds {there}"
-        )
+        asked = f"{text!r} for {backend}" if backend else repr(text)
+        raise UnknownModel(f"no model {asked} in {registry.models_dir}; it holds {there or 'none'}")
     return fitting[-1]
 
 
@@ -178,11 +178,18 @@ def _models(args: argparse.Namespace) -> int:
 
 
 def _import_model(args: argparse.Namespace) -> int:
-    card = args.card.read_text(encoding="utf-8") if args.card else None
+    card = _read_card(args.card) if args.card else None
     request = ImportRequest(args.file, args.name, args.backend, args.output, args.license, args.threshold, card)
     manifest = import_model(request, args.models_dir)
     show_models(_out, [manifest])
     return 0
+
+
+def _read_card(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as exc:
+        raise ArtifactInvalid(f"the card {file} is no text in UTF-8: {exc}; save it as such") from exc
 
 
 COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = MappingProxyType(

@@ -1,6 +1,7 @@
 """The options of the commands about models: ``train``, ``evaluate``, ``calibrate``, ``models``, ``import-model``."""
 
 import argparse
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
@@ -87,7 +88,7 @@ def _add_import(commands: "Commands") -> None:
     importing.add_argument("--backend", choices=get_args(Backend), required=True, help="whose features it takes")
     importing.add_argument("--output", choices=("logit", "probability"), required=True, help="what it gives")
     importing.add_argument("--license", required=True, help="under which the model may be used, such as Apache-2.0")
-    importing.add_argument("--threshold", type=float, default=0.5, help="called fake from this score on (default: 0.5)")
+    importing.add_argument("--threshold", type=float, default=0.5, help="fake is what scores above it (default: 0.5)")
     importing.add_argument("--card", type=Path, metavar="FILE", help="its model card, in Markdown")
     importing.set_defaults(command=_carry_out, action="import-model")
 
@@ -111,10 +112,9 @@ def _carry_out(args: argparse.Namespace) -> int:
 
 
 def _natural(text: str) -> int:
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"{text} is below 0")
-    return value
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 0 on")
+    return int(text)
 
 
 def _count(text: str) -> int:
@@ -124,7 +124,10 @@ def _count(text: str) -> int:
 
 
 def _share(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
     if not 0.0 < value <= 1.0:
-        raise argparse.ArgumentTypeError(f"{text} is not above 0 and up to 1")
+        raise argparse.ArgumentTypeError(f"{text!r} is no number above 0 and up to 1")
     return value

@@ -5,9 +5,11 @@ from contextlib import contextmanager
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from serve_app.model_names import ModelReference
 from serve_app.models.evaluation import Estimate, Evaluation
 from serve_app.models.registry import Manifest
 from serve_app.models.training import EpochReport
@@ -53,7 +55,7 @@ def show_evaluation(console: Console, evaluation: Evaluation, *, title: str, suf
     for naming, estimates in parts:
         for name, estimate in estimates.items():
             interval = f"{estimate.low:.3f} to {estimate.high:.3f}"
-            table.add_row(naming.format(name), f"{estimate.value:.3f}", interval)
+            table.add_row(escape(naming.format(name)), f"{estimate.value:.3f}", interval)
         table.add_section()
     console.print(table)
     console.print(f"{evaluation.n_rows} rows of {evaluation.n_groups} people or videos", highlight=False)
@@ -61,27 +63,24 @@ def show_evaluation(console: Console, evaluation: Evaluation, *, title: str, suf
 
 def show_models(console: Console, manifests: Sequence[Manifest]) -> None:
     """Print a row for each model."""
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for heading in ("name", "version", "backend", "format", "threshold", "AUC", "SHA-256"):
-        table.add_column(heading, justify="right" if heading in ("version", "threshold") else "left", overflow="fold")
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for heading in ("model", "backend", "format", "threshold", "AUC"):  # as much as 80 columns hold
+        table.add_column(
+            heading, justify="right" if heading == "threshold" else "left", no_wrap=heading != "AUC", overflow="fold"
+        )
     for manifest in manifests:
         table.add_row(
-            manifest.name,
-            str(manifest.version),
+            str(ModelReference(manifest.name, manifest.version)),
             manifest.backend,
             manifest.architecture,
             f"{manifest.threshold:g}",
             _auc(manifest.metrics),
-            manifest.weights_sha256[:12],
         )
     console.print(table)
 
 
 def _auc(metrics: Mapping[str, float]) -> str:
-    """The AUC on labelled rows, or else on simulated ones, with its interval where there is one."""
-    name = next((name for name in ("auc", "auc_simulated") if name in metrics), None)
-    if name is None:
-        return "not measured"
-    bounds = [metrics[bound] for bound in (f"{name}_low", f"{name}_high") if bound in metrics]
-    interval = f" ({' to '.join(f'{bound:.3f}' for bound in bounds)})" if bounds else ""
-    return f"{metrics[name]:.3f}{interval}{' simulated' if name == 'auc_simulated' else ''}"
+    """The AUC on labelled rows, or else on simulated ones; its interval is in the card."""
+    if "auc" in metrics:
+        return f"{metrics['auc']:.3f}"
+    return f"{metrics['auc_simulated']:.3f} simulated" if "auc_simulated" in metrics else "not measured"

@@ -14,6 +14,7 @@ Videos that share an identity or a source, however many videos lie between them,
 
 import csv
 import logging
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -34,6 +35,7 @@ LABELS_FILE = "labels.csv"
 _COLUMNS = ("path", "label", "video", "identity", "family", "source")
 _NEEDED_COLUMNS = _COLUMNS[:2]
 _LABELS: Mapping[str, float] = {"real": 0.0, "0": 0.0, "fake": 1.0, "1": 1.0}
+_NAME_OF_ESTIMATES = re.compile("(.*_)?(low|high|simulated)")  # auc_low is the lower bound of auc, not of a family
 _FAKE = "fake"  # the family of fakes of no known family
 
 
@@ -166,6 +168,8 @@ def _videos_of(labels_file: Path, line: int, cells: Mapping[str, str | None]) ->
     is_fake = _LABELS[label.lower()]
     if not is_fake and (family or REAL, source) != (REAL, ""):
         raise DatasetInvalid(f"{labels_file}, line {line}: family and source are of fakes; leave them empty for a real")
+    if _NAME_OF_ESTIMATES.fullmatch(family):
+        raise DatasetInvalid(f"{labels_file}, line {line}, column family: metrics end in {family!r}; call it otherwise")
     places = _places(labels_file, line, path)
     by_name = {video: places} if video else {str(place.relative_to(labels_file.parent)): [place] for place in places}
     for name, own_places in by_name.items():

@@ -71,7 +71,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "serve_app.cli": ("serve_app",),
     "serve_app.model_options": ("serve_app.settings", "serve_app.model_commands"),
     "serve_app.model_commands": ("serve_app",),
-    "serve_app.model_tables": ("serve_app.models",),
+    "serve_app.model_tables": ("serve_app.model_names", "serve_app.models"),
     "serve_app.app": ("deployments", "serve_app.settings"),
     "deployments": ("deployments", "serve_app"),
 }

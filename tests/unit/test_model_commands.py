@@ -8,11 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 
 from serve_app import model_commands
 from serve_app.checkset import SHOTS, make_check_set
 from serve_app.cli import main
+from serve_app.model_tables import show_evaluation
 from serve_app.models.detector import Detector
+from serve_app.models.evaluation import ScoredRows, evaluate
 from serve_app.models.registry import ModelRegistry
 from serve_app.models.simulation import simulate
 from tests.exports import dense_onnx
@@ -166,7 +169,7 @@ def test_calibrating_writes_a_version_with_other_probabilities(
 def test_models_are_listed(models_dir: Path, capsys: Capture) -> None:
     """In a table, and as JSON by line."""
     assert main(["models", "--models-dir", str(models_dir)]) == 0
-    assert "small" in capsys.readouterr().out
+    assert "small@1" in capsys.readouterr().out
     assert main(["models", "--models-dir", str(models_dir), "--json"]) == 0
     (line,) = capsys.readouterr().out.splitlines()
     assert {"name": "small", "version": 1, "backend": "facemesh", "threshold": 0.5}.items() <= json.loads(line).items()
@@ -185,9 +188,34 @@ def test_an_imported_model_is_measured_as_any_other(tmp_path: Path, capsys: Capt
 
 
 @pytest.mark.parametrize(
-    ("option", "value"), [("--epochs", "0"), ("--seed", "-1"), ("--real-share", "1.5"), ("--real-share", "0")]
+    ("option", "value"),
+    [("--epochs", "0"), ("--seed", "-1"), ("--seed", "one"), ("--real-share", "1.5"), ("--real-share", "no")],
 )
-def test_options_out_of_range_are_refused_at_once(option: str, value: str, tmp_path: Path) -> None:
-    """Not after an hour of training."""
+def test_options_out_of_range_are_refused_at_once(option: str, value: str, tmp_path: Path, capsys: Capture) -> None:
+    """Not after an hour of training, and in words."""
     with pytest.raises(SystemExit, match="2"):
         main(["train", str(tmp_path), option, value])
+    assert "invalid _" not in capsys.readouterr().err
+
+
+def test_a_card_that_is_no_text_is_one_line(tmp_path: Path, capsys: Capture) -> None:
+    """Rather than a traceback."""
+    card = tmp_path / "card.md"
+    card.write_bytes(b"\xff\xfe")
+    named = ["--name", "mine", "--backend", "facemesh", "--output", "logit", "--license", "MIT"]
+    assert main(["import-model", "model.onnx", "--models-dir", str(tmp_path), "--card", str(card), *named]) == 1
+    assert "card.md is no text in UTF-8" in capsys.readouterr().err
+
+
+def test_an_empty_folder_is_said_to_hold_none(tmp_path: Path, capsys: Capture) -> None:
+    """Else the sentence ends in nothing."""
+    assert main(["evaluate", "small", "--models-dir", str(tmp_path)]) == 1
+    assert "it holds none" in capsys.readouterr().err
+
+
+def test_a_family_is_no_markup(capsys: Capture) -> None:
+    """A name of the user's own, that rich would swallow or stumble over."""
+    labels, families = np.array([0, 1, 0, 1]), np.array(["real", "[/gan]", "real", "[/gan]"])
+    rows = ScoredRows(np.full(4, 0.5), labels.astype(float), families, np.arange(4), np.zeros(4))
+    show_evaluation(Console(), evaluate(rows, n_resamples=20), title="small", suffix="")
+    assert "auc_[/gan]" in capsys.readouterr().out

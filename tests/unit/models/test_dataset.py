@@ -118,6 +118,7 @@ def test_a_video_without_a_sure_face_is_told(tmp_path: Path, caplog: pytest.LogC
         ("path,label\nempty,real\n", "line 2, column path: the folder empty holds no .csv"),
         ("path,label\na.csv,real\na.csv,fake\n", "line 3: line 2 has named .*a.csv already"),
         ("path,label,family\na.csv,real,face_swap\n", "line 2: family and source are of fakes"),
+        ("path,label,family\na.csv,fake,low\n", "line 2, column family: metrics end in 'low'"),
         ("path,label,source\na.csv,fake,001\n", "line 2, column source: '001' is no video"),
         ("path,label\nbroken.csv,real\n", "broken.csv: line 2: column gaze_0_x holds 'nan'"),
     ],
