@@ -73,10 +73,10 @@ never twice the same, was fitted in its place. So the model reads 2D landmarks, 
 `p_0` to `p_33` nor any 3D point, which come from OpenFace's own models. How far OpenFace errs, and how far its mean
 face lies from the stand-in's, was set by the size of what it wrote of 30 frames of one person and of its known
 distance from a face mesh over four persons; no row of theirs was trained on. Mouths and jaws vary more, and smile
-more, than those simulated for the face mesh. **Tried on what the real OpenFace writes of two people, version 2 takes
-one for real (mean score 0.09, highest 0.13, over 30 frames, which also helped to choose among settings) and is
-uncertain of the other (mean 0.47, highest 0.75, over 15 frames made from one portrait, which helped to decide what to
-read and what to simulate; some frames are called fake): expect it to accuse real people.**""",
+more, than those simulated for the face mesh. **Tried on what the real OpenFace writes of two people, the first model
+trained so took one for real (mean score 0.09, highest 0.13, over 30 frames, which also helped to choose among settings)
+and was uncertain of the other (mean 0.47, highest 0.75, over 15 frames made from one portrait, which helped to decide
+what to read and what to simulate; some frames were called fake): expect it to accuse real people.**""",
     }
 )
 

@@ -35,6 +35,8 @@ from serve_app.models.training import CheckpointFile, EpochReport, TrainingPlan,
 from serve_app.settings import DEFAULT_MODEL, Backend
 
 _CREATED_BY = "deepfake-serve train"
+_LICENSE = "Apache-2.0"  # the project's, for what was made with nothing else
+_LICENSE_OF_LABELLED = "not stated; the terms of the labelled videos may bind it"
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,7 @@ def _write(output_dir: Path, recipe: Recipe, rows: Mixture, network: DeepfakeNet
         calibration=calibration,
         novelty=novelty,
         weights_sha256=weights_sha256,
-        license="Apache-2.0",
+        license=_LICENSE if recipe.labelled is None else _LICENSE_OF_LABELLED,
         metrics={
             name: value
             for suffix, evaluation in evaluations.items()

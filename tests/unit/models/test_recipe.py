@@ -120,6 +120,7 @@ def test_labelled_rows_alone_make_a_model(labelled: Path, tmp_path: Path) -> Non
     assert manifest.training.n_rows == manifest.training.n_labelled_rows > 0
     card = ModelRegistry(tmp_path).load_card(manifest)
     assert "never seen a deepfake of another kind" in card
+    assert "Licence: not stated" in card  # most sets of deepfakes are for research alone
     assert "simulated identities" not in card
 
 
