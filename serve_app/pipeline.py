@@ -1,6 +1,7 @@
 """One request's way through the stages: fan out, per-frame outcome, deadline, gather."""
 
 import asyncio
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -8,7 +9,16 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from serve_app.errors import BackendMismatch, DeadlineExceeded, ExtractionFailed, FrameError, ReplicaLost, RequestError
+from serve_app.errors import (
+    BackendMismatch,
+    DeadlineExceeded,
+    ExtractionFailed,
+    FrameError,
+    Overloaded,
+    ReplicaLost,
+    RequestError,
+    UnknownModel,
+)
 from serve_app.fanout import FanOut
 from serve_app.features.table import FaceFeatures
 from serve_app.frames import Frame, check_signature
@@ -16,6 +26,7 @@ from serve_app.model_names import ModelReference
 from serve_app.predictions import ModelDescription, RowScores
 from serve_app.settings import Backend, PipelineSettings
 
+_RELOAD_PAUSE_S = 0.2
 _LONE_ATTEMPTS = 2  # of a frame whose replica died: alone, so that a poison frame takes no other with it
 
 
@@ -188,10 +199,23 @@ class Pipeline:
         if not with_face:
             return faceless
         features = np.stack([outcome.face.features for outcome in with_face if outcome.face is not None])
+        scores = await self._predict(features, scoring)
+        return faceless + [_with_score(outcome, scores[row : row + 1]) for row, outcome in enumerate(with_face)]
+
+    async def _predict(self, features: npt.NDArray[np.float32], scoring: Scoring) -> RowScores:
+        """Score rows; while replicas read their models anew one after the other, some lack what others told of."""
         model = scoring.model
         exactly = str(ModelReference(model.name, model.version))  # a newer one may be loaded meanwhile
-        scores = await self._predictor.predict(exactly, model.backend, features, scoring.with_reasons)
-        return faceless + [_with_score(outcome, scores[row : row + 1]) for row, outcome in enumerate(with_face)]
+        clock = asyncio.get_running_loop().time
+        until = clock() + self._settings.reload_wait_s
+        while True:
+            try:
+                return await self._predictor.predict(exactly, model.backend, features, scoring.with_reasons)
+            except UnknownModel as exc:
+                if clock() > until:
+                    message = f"the model {exactly} is not on every predictor: models are being changed"
+                    raise Overloaded(message, retry_after_s=math.ceil(self._settings.reload_wait_s)) from exc
+            await asyncio.sleep(_RELOAD_PAUSE_S)
 
 
 def _sift(frames: Sequence[Frame]) -> tuple[list[FrameOutcome], list[Frame]]:

@@ -113,6 +113,7 @@ class PipelineSettings(_Settings):
     call_cost_s: float = Field(default=0.02, gt=0)  # of CPU, over all stages, whatever the number of its frames
     max_call_share: float = Field(default=0.05, gt=0)  # of what its frames cost, where a replica has more than one call
     max_frames_per_call: int = Field(default=MAX_FRAMES, gt=0)
+    reload_wait_s: float = Field(default=5.0, gt=0)  # for a model that one predictor has loaded and another not yet
     deadline_s: float = Field(default=180.0, gt=0)
 
 

@@ -1,15 +1,17 @@
 """One request's way through the stages."""
 
 import asyncio
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from serve_app.errors import BackendMismatch, DeadlineExceeded, Overloaded, UnknownModel
 from serve_app.frames import Frame
 from serve_app.pipeline import Extraction, FrameOutcome, Pipeline, Scoring
-from serve_app.settings import PipelineSettings
+from serve_app.predictions import RowScores
+from serve_app.settings import Backend, PipelineSettings
 from tests.unit import stages
 
 SETTINGS = PipelineSettings(deadline_s=5)
@@ -152,10 +154,39 @@ def test_a_refusal_of_one_stage_is_the_requests() -> None:
 
     class Refusing:
         async def predict(self, *_: object) -> np.ndarray:
-            raise UnknownModel("no model of that name")
+            raise BackendMismatch("not for this extractor")
 
-    with pytest.raises(UnknownModel):
+    with pytest.raises(BackendMismatch):
         asyncio.run(run(pipeline_of(predictor=Refusing()), *[stages.image(0.5)] * 30))
+
+
+@dataclass
+class Reloading(stages.StagePredictor):
+    """One of several: those asked first have not read the new model yet."""
+
+    refusals: int = 0
+
+    async def predict(
+        self, model_name: str, backend: Backend, features: npt.NDArray[np.float32], with_reasons: bool
+    ) -> RowScores:
+        if self.refusals:
+            self.refusals -= 1
+            raise UnknownModel("no such model here")
+        return await super().predict(model_name, backend, features, with_reasons)
+
+
+def test_a_model_that_a_predictor_has_not_loaded_yet_is_asked_for_again() -> None:
+    """Another one told the ingress of it, so the client was right."""
+    outcomes = asyncio.run(run(pipeline_of(predictor=Reloading(refusals=2)), stages.image(0.25)))
+    assert [outcome.score for outcome in outcomes] == [0.25]
+
+
+def test_a_model_that_stays_away_is_a_matter_of_trying_later() -> None:
+    """And not of a wrong name, for which a client would give up."""
+    settings = SETTINGS.model_copy(update={"reload_wait_s": 0.01})
+    with pytest.raises(Overloaded, match="mobilenetv2_celebv2@3 is not on every predictor") as refused:
+        asyncio.run(run(pipeline_of(predictor=Reloading(refusals=99), settings=settings), stages.image(0.25)))
+    assert refused.value.retry_after_s == 1
 
 
 def test_a_refusal_is_told_before_a_bug() -> None:
