@@ -8,7 +8,6 @@ from dataclasses import asdict
 from pathlib import Path
 from types import MappingProxyType
 
-import numpy as np
 from rich.console import Console
 from rich.markup import escape
 
@@ -18,7 +17,7 @@ from serve_app.model_names import parse_model_name
 from serve_app.model_tables import clip_progress, epoch_progress, show_evaluation, show_models
 from serve_app.models.dataset import LabelledRows, load_dataset
 from serve_app.models.detector import Detector, resolve_device
-from serve_app.models.evaluation import Evaluation, ScoredRows, evaluate, yaw_deg_of
+from serve_app.models.evaluation import Evaluation, evaluate
 from serve_app.models.importing import ImportRequest, import_model
 from serve_app.models.mixture import LABELLED, SIMULATED, LabelledFolder
 from serve_app.models.plots import require_matplotlib
@@ -38,7 +37,6 @@ _MEASURED_ON = MappingProxyType(
         _CHECK_SET: "face swaps of a few portraits, made by this project, seen by the real extractor",
     }
 )
-_BATCH_ROWS = 4096
 _EXIT_FAILED = 1
 
 _out = Console()
@@ -94,9 +92,9 @@ def _evaluate(args: argparse.Namespace) -> int:
         require_matplotlib()
     registry = ModelRegistry(args.models_dir)
     manifest = _find(registry, args.model, args.backend)
-    suffix, rows = _rows(args, manifest.backend)
     detector = Detector.load(registry, manifest, resolve_device("cpu"))
-    evaluation = _measure(detector, rows)
+    suffix, rows = _rows(args, manifest.backend)
+    evaluation = evaluate(rows.scored(detector.scores(rows.features)))
     if args.report:
         facts = {"model": manifest.label, "measured on": _MEASURED_ON[suffix]}
         write_report(args.report, evaluation, title=_title(manifest, suffix), suffix=suffix, facts=facts)
@@ -139,12 +137,6 @@ def _find(registry: ModelRegistry, text: str, backend: Backend | None) -> Manife
         asked = f"{text!r} for {backend}" if backend else repr(text)
         raise UnknownModel(f"no model {asked} in {registry.models_dir}; it holds {there or 'none'}")
     return fitting[-1]
-
-
-def _measure(detector: Detector, rows: LabelledRows) -> Evaluation:
-    starts = range(0, len(rows), _BATCH_ROWS)
-    scores = np.concatenate([detector.scores(rows.features[start : start + _BATCH_ROWS]) for start in starts])
-    return evaluate(ScoredRows(scores, rows.labels, rows.family, rows.group, yaw_deg_of(rows.features)))
 
 
 def _json(manifest: Manifest, evaluation: Evaluation, suffix: str) -> str:

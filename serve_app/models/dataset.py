@@ -25,7 +25,7 @@ import numpy.typing as npt
 from serve_app.errors import DatasetInvalid, RowsUnusable, TableError
 from serve_app.features.schema import FEATURE_COUNT
 from serve_app.features.table import read_rows
-from serve_app.models.evaluation import REAL
+from serve_app.models.evaluation import REAL, ScoredRows, yaw_deg_of
 from serve_app.models.simulation import SimulatedRows
 
 logger = logging.getLogger(__name__)
@@ -68,6 +68,10 @@ class LabelledRows:
     def take(self, rows: npt.NDArray[np.intp] | npt.NDArray[np.bool_]) -> "LabelledRows":
         """Choose rows by index, or by a mask."""
         return replace(self, **{field.name: getattr(self, field.name)[rows] for field in fields(self)})
+
+    def scored(self, scores: npt.NDArray[np.floating]) -> ScoredRows:
+        """Put beside the rows what a model made of them: P(fake), ``(n,)``."""
+        return ScoredRows(scores, self.labels, self.family, self.group, yaw_deg_of(self.features))
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from serve_app.models.artifact import write_artifact
 from serve_app.models.calibration import CalibrationMethod, fit_calibration, uncertain_band
 from serve_app.models.card import metric_rows
 from serve_app.models.dataset import LabelledRows, split_rows
-from serve_app.models.evaluation import ScoredRows, evaluate, flat_metrics, yaw_deg_of
+from serve_app.models.evaluation import evaluate, flat_metrics
 from serve_app.models.mixture import LABELLED
 from serve_app.models.recipe import Trained
 from serve_app.models.registry import Manifest, ModelRegistry, UncertainBand
@@ -53,10 +53,7 @@ def recalibrate(registry: ModelRegistry, manifest: Manifest, rows: LabelledRows,
     logits = _compute_logits(runtime, fitted.features)
     calibration = fit_calibration(request.method, fitted.labels, logits)
     low, high = uncertain_band(fitted.labels, calibration.scores(logits), threshold=manifest.threshold)
-    scores = calibration.scores(_compute_logits(runtime, held_out.features))
-    evaluation = evaluate(
-        ScoredRows(scores, held_out.labels, held_out.family, held_out.group, yaw_deg_of(held_out.features))
-    )
+    evaluation = evaluate(held_out.scored(calibration.scores(_compute_logits(runtime, held_out.features))))
     calibrated = manifest.model_copy(
         update={
             "version": max(ModelRegistry(request.output_dir).versions(manifest.name), default=0) + 1,

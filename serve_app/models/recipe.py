@@ -10,7 +10,7 @@ from serve_app.models.artifact import pack_weights, write_artifact
 from serve_app.models.calibration import Calibration, CalibrationMethod, fit_calibration, uncertain_band
 from serve_app.models.card import write_card
 from serve_app.models.dataset import LabelledRows
-from serve_app.models.evaluation import Evaluation, ScoredRows, evaluate, flat_metrics, yaw_deg_of
+from serve_app.models.evaluation import Evaluation, evaluate, flat_metrics
 from serve_app.models.mixture import (
     LABELLED,
     SIMULATED,
@@ -133,7 +133,7 @@ def _write(output_dir: Path, recipe: Recipe, rows: Mixture, network: DeepfakeNet
 
 def _measure(network: DeepfakeNet, calibration: Calibration, rows: LabelledRows) -> Evaluation:
     scores = calibration.scores(compute_logits(network, rows.features))
-    return evaluate(ScoredRows(scores, rows.labels, rows.family, rows.group, yaw_deg_of(rows.features)))
+    return evaluate(rows.scored(scores))
 
 
 def _summarise(recipe: Recipe, rows: Mixture) -> TrainingSummary:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from serve_app.errors import ArtifactInvalid
+from serve_app.models.mixture import SIMULATED
 from serve_app.models.recipe import Recipe
 from serve_app.models.registry import Manifest, ModelRegistry
 
@@ -25,11 +26,14 @@ def recipe_of(reference: Manifest) -> Recipe:
     """The recipe that made a model.
 
     Raises:
-        ArtifactInvalid: it was not trained by this project on simulated rows alone, or has no intervals to lie within.
+        ArtifactInvalid: not all it learnt from was simulated by this project, or it has no intervals to lie within.
     """
     training, calibration = reference.training, reference.calibration
-    if not (training and calibration) or training.n_labelled_rows:
-        raise ArtifactInvalid(f"{reference.label} cannot be reproduced: it was not trained on simulated rows alone")
+    is_simulated = all(name.endswith(SIMULATED) for name in _bounded(reference))
+    if not (training and calibration and is_simulated) or training.n_labelled_rows:
+        raise ArtifactInvalid(
+            f"{reference.label} cannot be reproduced: it was not trained and calibrated on simulated rows alone"
+        )
     if not _bounded(reference):
         raise ArtifactInvalid(f"{reference.label} holds no intervals to compare with; train it again")
     return Recipe(

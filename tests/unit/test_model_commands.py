@@ -97,6 +97,15 @@ def test_a_model_without_intervals_cannot_be_compared_with(
     assert "holds no intervals" in capsys.readouterr().err
 
 
+def test_a_model_calibrated_on_other_rows_cannot_be_compared_with(
+    edit_metrics: Callable[..., Path], tmp_path: Path, capsys: Capture
+) -> None:
+    """Nothing that is simulated anew was measured on them."""
+    calibrated = edit_metrics(auc=0.9, auc_low=0.8, auc_high=1.0)
+    assert main(["train", str(tmp_path / "made"), "--no-report", "--reproduce", str(calibrated)]) == 1
+    assert "cannot be reproduced" in capsys.readouterr().err
+
+
 def test_evaluate_measures_on_new_simulated_people(models_dir: Path, capsys: Capture) -> None:
     """As many as were asked for; four rows of each."""
     models = ["--models-dir", str(models_dir)]
