@@ -73,7 +73,7 @@ class FrameBody(_Body):
     reasons: list[ReasonBody] | None = Field(
         default=None,
         description="include=reasons: what drove the score, largest first; together the logit less a typical face's. "
-        "null: no score, or a model that cannot tell",
+        "null: a model that cannot tell; absent without a face",
     )
 
 
