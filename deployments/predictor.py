@@ -7,11 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import ValidationError
 
 from deployments.logs import log_through_serve
 from serve_app.batching import MicroBatcher
-from serve_app.errors import RequestError, SetupError
+from serve_app.errors import RequestError
 from serve_app.models.detector import Detector, Detectors, resolve_device
 from serve_app.models.registry import Manifest, ModelRegistry, UncertainBand
 from serve_app.predictions import ModelDescription, RowScores
@@ -48,12 +47,13 @@ class Predictor:
         """Read the models folder again, while the models that are loaded serve on.
 
         Serve calls this when ``user_config`` changes. If it raised, Serve would stop this replica and start others that
-        cannot start either; so a folder or a config that does not hold is logged, and everything stays as it was.
+        cannot start either; so whatever is wrong, with the folder, the config or the memory of the GPU, is logged, and
+        everything stays as it was.
         """
         try:
             PredictorUserConfig.model_validate(user_config)
             self._loaded = await asyncio.to_thread(self._load, self._loaded.detectors)
-        except (ValidationError, SetupError, OSError):
+        except Exception:  # the outermost edge: see above
             logger.exception("the models stay as they were, user_config %s was not taken up", user_config)
         else:
             logger.info(

@@ -60,7 +60,7 @@ Names that end in `_simulated`: on simulated identities that took no part in tra
 learned the simulation, and nothing about deepfakes in the wild."""
 
 _MEASURED_LABELLED = """\
-Names without that ending: on people of the labelled folder that took no part in training."""
+Names without `_simulated`: on people of the labelled folder that took no part in training."""
 
 _CALIBRATION_NOTES: Mapping[Backend, str] = MappingProxyType(
     {

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from deployments.predictor import Predictor
 from serve_app.errors import ArtifactInvalid
@@ -65,6 +66,22 @@ def test_a_broken_folder_changes_nothing(
         asyncio.run(predictor.reconfigure({"revision": 1}))
     assert served(predictor) == SHIPPED
     assert f"model {DEFAULT_MODEL}/2: {spoilt} cannot be read" in caplog.text
+
+
+def test_a_gpu_without_room_changes_nothing(
+    predictor: Predictor, models_dir: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Serve would stop the replica, and the one in its place would find as little room."""
+
+    def find_no_room(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    import_graph(models_dir)
+    monkeypatch.setattr("deployments.predictor.Detectors", find_no_room)
+    with caplog.at_level(logging.ERROR):
+        asyncio.run(predictor.reconfigure({"revision": 1}))
+    assert served(predictor) == SHIPPED
+    assert "CUDA out of memory" in caplog.text
 
 
 def test_an_unknown_key_changes_nothing(
