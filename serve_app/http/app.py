@@ -83,7 +83,7 @@ def _model_routes(service: Service) -> APIRouter:
         """
         return ModelsBody(models=[ModelBody.model_validate(model) for model in await service.models.get()])
 
-    @router.get("/models/{name}", responses={404: _PROBLEM})
+    @router.get("/models/{name}", responses={404: _PROBLEM, 409: _PROBLEM})
     async def model(name: str) -> ModelDetailBody:
         """Describe a model, with its card: `NAME` or `NAME@VERSION`."""
         description = await service.known_model(name)
