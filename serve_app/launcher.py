@@ -22,6 +22,7 @@ from serve_app.settings import AppArgs, LaunchSettings, cache_dir, launch_enviro
 _SERVE = [sys.executable, "-m", "deployments.run"]
 _STOP_TIMEOUT_S = 60.0
 _POLL_S = 0.25
+_FAILED = ("DEPLOY_FAILED", "Failed to update the deployments")  # what Serve logs of a deployment that does not start
 
 
 def render_config(config: Path, launch: LaunchSettings) -> str:
@@ -107,7 +108,7 @@ def _await_ready(service: subprocess.Popen[bytes], url: str, log: Path, timeout_
     while time.monotonic() < deadline:
         if service.poll() is not None:
             raise SetupError(f"the service ended with status {service.returncode} before it was ready; see {log}")
-        if "DEPLOY_FAILED" in log.read_text(errors="replace"):  # serve run itself would wait for ever
+        if any(mark in log.read_text(errors="replace") for mark in _FAILED):  # serve run itself would wait for ever
             raise SetupError(f"a deployment failed to start; see {log}")
         try:
             if requests.get(f"{url}/readyz", timeout=5).ok:

@@ -66,6 +66,7 @@ def spread_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SpreadS
     launch = LaunchSettings(host="127.0.0.1", port=free_port())
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("OUTPUT_DIR", str(folder / "output"))
+        environment.setenv("MODELS_DIR", str(PRETRAINED_DIR))  # not what the other service's tests make of theirs
         environment.setenv("RAY_AUTH_MODE", "token")
         environment.setenv("RAY_AUTH_TOKEN", secrets.token_hex(16))
         with nodes() as cluster:

@@ -70,6 +70,7 @@ def test_running_in_place_becomes_serve(fake_serve: Path) -> None:
     [
         ("exit 3", "ended with status 3"),
         ("echo DEPLOY_FAILED; sleep 60", "failed to start"),
+        ("echo Failed to update the deployments; sleep 60", "failed to start"),
         ("sleep 60", "not ready within"),
     ],
 )
