@@ -72,11 +72,12 @@ OpenFace fits a shape model of its own, which may not be copied: a stand-in, lea
 never twice the same, was fitted in its place. So the model reads 2D landmarks, gaze and pose. It reads neither
 `p_0` to `p_33` nor any 3D point, which come from OpenFace's own models. How far OpenFace errs, and how far its mean
 face lies from the stand-in's, was set by the size of what it wrote of 30 frames of one person and of its known
-distance from a face mesh over four persons; no row of theirs was trained on. **It is the weaker version, and accuses
-real people.** On what the real OpenFace writes of three of them, version 2 takes one for real (mean score 0.07, highest
-0.10, 30 frames of a recorded sequence) and is uncertain of two (means 0.39 and 0.37, highest 0.77 and 0.91, 48 frames
-made from a portrait each, over a quarter of them called fake). These people helped to choose among settings; with
-twice the epochs it separated simulated faces better (AUC .889) and called one of them fake (mean 0.71).""",
+distance from a face mesh over four persons; no row of theirs was trained on. **Models trained so are weaker than those
+for the face mesh, and accuse real people.** On what the real OpenFace writes of three of them, the version 2 that ships
+takes one for real (mean score 0.07, highest 0.10, 30 frames of a recorded sequence) and is uncertain of two (means 0.39
+and 0.37, highest 0.77 and 0.91, 48 frames made from a portrait each, over a quarter of them called fake). These people
+helped to choose among settings; with twice the epochs it separated simulated faces better (AUC .889) and called one of
+them fake (mean 0.71).""",
     }
 )
 
