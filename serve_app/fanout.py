@@ -7,7 +7,7 @@ from serve_app.settings import PipelineSettings
 
 _FIRST_GUESS_S = 0.02  # of what a frame costs: between the face mesh's 5 ms and OpenFace's 60 to 200
 _WEIGHT = 0.3  # of the newest measurement
-_MANY_CALLS = 3  # for one replica: with fewer, calls of different sizes would end farther apart than equal ones
+_MANY_CALLS = 5  # for one replica: with fewer, what balance gains is less than what more calls cost
 _BREAK_EVEN = 1.0  # a call may cost as much as its frames where replicas would else be idle
 
 
@@ -30,10 +30,10 @@ class FanOut:
         """Cut frames 0 to ``n_frames`` - 1 into calls; ``replicas`` are those for this request, below 1 if shared."""
         replicas = max(replicas, 1.0)
         share, least = math.ceil(n_frames / replicas), self._frames_worth(self._settings.max_call_share)
-        if share >= _MANY_CALLS * least:
-            sizes = self._guided_sizes(n_frames, replicas, least)
-        else:
-            sizes = _even_sizes(n_frames, min(max(share, self._frames_worth(_BREAK_EVEN)), self._at_most))
+        if share < _MANY_CALLS * least:
+            n_calls = math.ceil(n_frames / min(max(share, self._frames_worth(_BREAK_EVEN)), self._at_most))
+            return [slice(first, n_frames, n_calls) for first in range(n_calls)]  # neighbours cost alike: dealt out
+        sizes = self._guided_sizes(n_frames, replicas, least)
         return [slice(start, end) for start, end in pairwise(accumulate(sizes, initial=0))]
 
     @property
@@ -52,9 +52,3 @@ class FanOut:
             sizes.append(size)
             n_frames -= size
         return sizes
-
-
-def _even_sizes(n_frames: int, at_most: int) -> list[int]:
-    """The fewest sizes up to ``at_most``, at most one apart so that none ends late."""
-    n_calls = -(-n_frames // at_most)
-    return [n_frames * (index + 1) // n_calls - n_frames * index // n_calls for index in range(n_calls)]
