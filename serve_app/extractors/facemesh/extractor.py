@@ -25,7 +25,7 @@ Array = npt.NDArray[np.float64]
 Before = TypeVar("Before")
 After = TypeVar("After")
 
-_GROUP_PIXELS = 2**23  # held decoded at a time: 32 MB, and one picture more
+_GROUP_PIXELS = 2**22  # held decoded at a time: 16 MB, which the cache holds, and one picture more
 
 
 @dataclass(frozen=True)
