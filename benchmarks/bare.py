@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from serve_app.extractors.facemesh.extractor import FaceMeshExtractor
 from serve_app.settings import ExtractorSettings
 
-CHUNK = 15  # frames a call, as the service sends them at most
+CHUNK = 15  # frames a call, as a request of 30 is cut for two replicas
 
 _extractor: FaceMeshExtractor | None = None
 

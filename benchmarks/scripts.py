@@ -50,7 +50,7 @@ FACEMESH = Benchmark(
     title="The face mesh alone",
     meaning="""
 One process, one thread. `plain loop` is the four networks of a frame without anything around them; `chunk` is 15 frames
-together, as the service extracts them, `alone` is one.
+together, as a request of 30 is cut for two extractors, `alone` is one.
 """,
     tables=facemesh,
 )

@@ -67,7 +67,7 @@ class FaceMeshExtractor:
         """Extract several images, all of them one step after the other: a CSV, or why there is none, for each.
 
         A step finds its network's weights and its code still in the cache from the frame before: in a chunk of 15,
-        a frame takes four fifths of the time that it takes alone. The CSVs are the same.
+        a frame takes a tenth to a fifth less time than alone. The CSVs are the same.
         """
         with self._lock:
             return [csv for group in self._decoded(images, stop) for csv in self._extract(group)]
@@ -86,7 +86,7 @@ class FaceMeshExtractor:
             if stop is not None and stop.is_set():
                 group.append(ExtractionFailed("the caller left before this frame was begun"))
                 continue
-            [sight] = _each(self._decode, [image])
+            sight = _outcome(self._decode, image)
             group.append(sight)
             if isinstance(sight, _Sight):
                 n_pixels += sight.picture.pixels.width * sight.picture.pixels.height
