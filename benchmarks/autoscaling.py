@@ -17,10 +17,8 @@ from statistics import median
 import requests
 
 from benchmarks.configs import changed, options_of, with_options
-from benchmarks.load import START_TIMEOUT_S, Post, Reply, demo_frames, percentile_ms
+from benchmarks.load import Post, Reply, demo_frames, percentile_ms, service_of
 from benchmarks.report import Benchmark, Table, run_alone, table
-from serve_app.launcher import free_port, running_service
-from serve_app.settings import LaunchSettings, cache_dir
 
 N_STEPS = 5
 N_CLIENTS = 8
@@ -126,12 +124,10 @@ def _await_replicas(url: str, wanted: int) -> float:
 @contextmanager
 def _service() -> Iterator[str]:
     scaling = {**options_of("prod.yaml", "Extractor")["autoscaling_config"], "max_replicas": MAX_REPLICAS}
-    launch = LaunchSettings(host="127.0.0.1", port=free_port())
     with tempfile.TemporaryDirectory(prefix="autoscaling-") as folder:
         options = with_options("Extractor", autoscaling_config=scaling, ray_actor_options={"num_cpus": 0.25})
         config = changed("dev.yaml", Path(folder), options)
-        log = cache_dir() / "benchmark.log"
-        with running_service(config, launch, log=log, start_timeout_s=START_TIMEOUT_S) as url:
+        with service_of(config) as url:
             yield url
 
 

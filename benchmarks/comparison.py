@@ -23,11 +23,11 @@ import requests
 
 from benchmarks.bare import Workers, bare_workers
 from benchmarks.designs.environment import environment_python
-from benchmarks.load import CONFIG, START_TIMEOUT_S, Outcome, Post, demo_frames, drive, percentile_ms
+from benchmarks.load import CONFIG, START_TIMEOUT_S, Outcome, Post, demo_frames, drive, percentile_ms, service_of
 from benchmarks.processes import child_running, pss_by_role
 from benchmarks.report import Benchmark, Table, run_alone, table
-from serve_app.launcher import free_port, running_service
-from serve_app.settings import LaunchSettings, OpenFaceSettings, cache_dir
+from serve_app.launcher import free_port
+from serve_app.settings import OpenFaceSettings, cache_dir
 
 ROOT = Path(__file__).parents[1]
 N_ROUNDS = 5
@@ -154,9 +154,7 @@ def _comparison(
 
 @contextmanager
 def _service() -> Iterator[Server]:
-    launch = LaunchSettings(host="127.0.0.1", port=free_port())
-    log = cache_dir() / "benchmark.log"
-    with running_service(CONFIG, launch, log=log, start_timeout_s=START_TIMEOUT_S) as url:
+    with service_of(CONFIG) as url:
         yield Server(url, child_running("deployments.run"))
 
 

@@ -9,17 +9,15 @@ import json
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.configs import changed, with_args
-from benchmarks.load import START_TIMEOUT_S, Post, Size, demo_frames, drive
+from benchmarks.load import Post, Size, demo_frames, drive, service_of
 from benchmarks.processes import child_running, pss_by_role
 from benchmarks.report import Benchmark, Table, run_alone, table
-from serve_app.launcher import free_port, running_service
-from serve_app.settings import DEFAULT_MODEL, PRETRAINED_DIR, LaunchSettings, cache_dir
+from serve_app.settings import DEFAULT_MODEL, PRETRAINED_DIR
 
 FRAMES_OF_CLIENTS = 5  # per request; 256 clients with 30 each would wait for a minute
 FRAMES_OF_SIZES = 4
@@ -117,7 +115,7 @@ def measure(extent: Extent) -> Growth:
     with tempfile.TemporaryDirectory(prefix="growth-") as folder:
         output_dir = Path(folder) / "output"
         config = changed("dev.yaml", Path(folder), with_args("ingress", output_dir=str(output_dir)))
-        with _service(config) as url:
+        with service_of(config) as url:
             frames = demo_frames()
             drive(Post(url, frames), n_clients=4, n_requests=8)  # warms it up
             by_frames = tuple(_by_frames(url, frames[:count], n_requests) for count in extent.frames)
@@ -184,7 +182,7 @@ def _by_models(n_models: int, n_requests: int) -> ByModels:
         names = _copy_models(Path(folder) / "models", n_models)
         config = changed("dev.yaml", Path(folder), with_args("predictor", models_dir=str(Path(folder) / "models")))
         began = time.perf_counter()
-        with _service(config) as url:
+        with service_of(config) as url:
             start_s = time.perf_counter() - began
             frames = demo_frames(n_frames=1)
             posts = [Post(url, frames, model_name=name) for name in names]
@@ -204,14 +202,6 @@ def _copy_models(models_dir: Path, n_models: int) -> list[str]:
         manifest = json.loads((folder / "manifest.json").read_text())
         (folder / "manifest.json").write_text(json.dumps({**manifest, "name": name}))
     return names
-
-
-@contextmanager
-def _service(config: Path) -> Iterator[str]:
-    launch = LaunchSettings(host="127.0.0.1", port=free_port())
-    log = cache_dir() / "benchmark.log"
-    with running_service(config, launch, log=log, start_timeout_s=START_TIMEOUT_S) as url:
-        yield url
 
 
 BENCHMARK = Benchmark(

@@ -1,10 +1,11 @@
-"""Load on a service: frames to send, closed-loop clients that send them, and how long each answer took."""
+"""A service under load: started from a config, sent frames by closed-loop clients, timed by every answer."""
 
 import random
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -14,7 +15,8 @@ import requests
 from PIL import Image, ImageOps
 
 from serve_app.demo import encode_jpeg, fetch_portrait, talking_head_frames
-from serve_app.settings import cache_dir
+from serve_app.launcher import free_port, running_service
+from serve_app.settings import LaunchSettings, cache_dir
 
 CONFIG = Path(__file__).parents[1] / "configs" / "dev.yaml"
 START_TIMEOUT_S = 240.0
@@ -70,6 +72,15 @@ class Outcome:
     def latency_ms(self, percent: float) -> float:
         """A percentile of the time from the first try to the answer."""
         return percentile_ms(self.replies, percent)
+
+
+@contextmanager
+def service_of(config: Path, *, start_timeout_s: float = START_TIMEOUT_S, ray_address: str = "local") -> Iterator[str]:
+    """Run the service of a config on a free port; yield its URL once it is ready. Its log is in the cache's folder."""
+    launch = LaunchSettings(host="127.0.0.1", port=free_port())
+    log = cache_dir() / "benchmark.log"
+    with running_service(config, launch, log=log, start_timeout_s=start_timeout_s, ray_address=ray_address) as url:
+        yield url
 
 
 def percentile_ms(replies: Sequence[Reply], percent: float) -> float:

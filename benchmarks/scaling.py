@@ -20,10 +20,9 @@ from typing import Any
 from ray.cluster_utils import Cluster
 
 from benchmarks.configs import changed, on_one_machine, with_app, with_extractors
-from benchmarks.load import Post, demo_frames, drive
+from benchmarks.load import Post, demo_frames, drive, service_of
 from benchmarks.report import Benchmark, Table, run_alone, table
-from serve_app.launcher import free_port, running_service
-from serve_app.settings import MAX_FRAMES, LaunchSettings, cache_dir
+from serve_app.settings import MAX_FRAMES
 
 ROOT = Path(__file__).parents[1]
 FRAME_S = 1.0
@@ -135,7 +134,6 @@ def _strong(url: str, frames: Sequence[bytes], size: Size, n_rounds: int, frame_
 def _service(size: Size, frame_s: float) -> Iterator[str]:
     os.environ["PYTHONPATH"] = str(ROOT)  # Ray's workers import the application from here
     os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # keeps 127.0.0.1, which Ray else takes for its outer address
-    launch = LaunchSettings(host="127.0.0.1", port=free_port())
     with tempfile.TemporaryDirectory(prefix="scaling-") as folder, _cluster(size) as address:
         config = changed(
             "prod.yaml",
@@ -144,8 +142,7 @@ def _service(size: Size, frame_s: float) -> Iterator[str]:
             with_extractors(size.replicas, num_cpus=0, resources={PLACE: 1}),
             with_app("benchmarks.sleeping:build_app", frame_s=frame_s),
         )
-        log = cache_dir() / "benchmark.log"
-        with running_service(config, launch, log=log, start_timeout_s=START_TIMEOUT_S, ray_address=address) as url:
+        with service_of(config, start_timeout_s=START_TIMEOUT_S, ray_address=address) as url:
             yield url
 
 

@@ -9,11 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from benchmarks.load import CONFIG, START_TIMEOUT_S, Post, demo_frames
+from benchmarks.load import CONFIG, Post, demo_frames, service_of
 from benchmarks.processes import child_running, cost, cpu_by_role, pss_by_role
 from benchmarks.report import Benchmark, Table, run_alone, table
-from serve_app.launcher import free_port, running_service
-from serve_app.settings import LaunchSettings, cache_dir
 
 N_STARTS = 5
 IDLE_S = 20.0
@@ -72,11 +70,9 @@ def tables(quick: bool) -> tuple[Table, ...]:
 
 
 def _sample(idle_s: float) -> Sample:
-    launch = LaunchSettings(host="127.0.0.1", port=free_port())
-    log = cache_dir() / "benchmark.log"
     frames = demo_frames()
     began = time.perf_counter()
-    with running_service(CONFIG, launch, log=log, start_timeout_s=START_TIMEOUT_S) as url:
+    with service_of(CONFIG) as url:
         ready_s = time.perf_counter() - began
         first_request_s = Post(url, frames)().elapsed_s
         service = child_running("deployments.run")

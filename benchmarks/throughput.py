@@ -12,11 +12,9 @@ from dataclasses import dataclass
 from statistics import median
 
 from benchmarks.bare import Pace, Workers, bare_workers
-from benchmarks.load import CONFIG, START_TIMEOUT_S, Outcome, Post, Reply, Size, demo_frames, drive, percentile_ms
+from benchmarks.load import CONFIG, Outcome, Post, Reply, Size, demo_frames, drive, percentile_ms, service_of
 from benchmarks.processes import child_running, cost, cpu_by_role
 from benchmarks.report import Benchmark, Table, run_alone, table
-from serve_app.launcher import free_port, running_service
-from serve_app.settings import LaunchSettings, cache_dir
 
 SIZES: tuple[Size, ...] = ((640, 480), (1920, 1080))
 CLIENTS = (1, 2, 4, 8)
@@ -95,9 +93,7 @@ class Measurement:
 def measure(*, quick: bool) -> list[Measurement]:
     """Start service and bare workers, and time them in turn; the first round, which warms up, is not counted."""
     n_rounds, n_requests, clients = (1, 4, (1, 4)) if quick else (N_ROUNDS, N_REQUESTS, CLIENTS)
-    launch = LaunchSettings(host="127.0.0.1", port=free_port())
-    log = cache_dir() / "benchmark.log"
-    with running_service(CONFIG, launch, log=log, start_timeout_s=START_TIMEOUT_S) as url, bare_workers() as workers:
+    with service_of(CONFIG) as url, bare_workers() as workers:
         contest = _Contest(workers, child_running("deployments.run"), clients, n_requests)
         measurements = []
         for size in SIZES:
