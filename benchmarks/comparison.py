@@ -26,7 +26,7 @@ from benchmarks.designs.environment import environment_python
 from benchmarks.load import CONFIG, START_TIMEOUT_S, Outcome, Post, demo_frames, drive, percentile_ms, service_of
 from benchmarks.processes import child_running, pss_by_role
 from benchmarks.report import Benchmark, Table, run_alone, table
-from serve_app.launcher import free_port
+from serve_app.addresses import free_port
 from serve_app.settings import OpenFaceSettings, cache_dir
 
 ROOT = Path(__file__).parents[1]

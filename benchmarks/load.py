@@ -14,8 +14,9 @@ import numpy as np
 import requests
 from PIL import Image, ImageOps
 
+from serve_app.addresses import free_port
 from serve_app.demo import encode_jpeg, fetch_portrait, talking_head_frames
-from serve_app.launcher import free_port, running_service
+from serve_app.launcher import running_service
 from serve_app.settings import LaunchSettings, cache_dir
 
 CONFIG = Path(__file__).parents[1] / "configs" / "dev.yaml"

@@ -24,11 +24,12 @@ from pathlib import Path
 
 import requests
 
+from serve_app.addresses import free_port
 from serve_app.extractors.openface.cold import ColdExtractor
 from serve_app.extractors.openface.command import command_line, environment, find_binary
 from serve_app.extractors.openface.extractor import OpenFaceExtractor
 from serve_app.frames import ACCEPTED_EXTENSIONS
-from serve_app.launcher import free_port, running_service
+from serve_app.launcher import running_service
 from serve_app.settings import MAX_FRAMES, ExtractorSettings, LaunchSettings, OpenFaceSettings, cache_dir
 
 CONFIG = Path(__file__).parents[1] / "configs" / "openface.yaml"

@@ -15,6 +15,7 @@ from deployments.remote import RemoteExtractor, RemoteParser, RemotePredictor
 from serve_app.admission import Admission
 from serve_app.errors import Overloaded
 from serve_app.http.app import create_app
+from serve_app.http.listener import Listening
 from serve_app.http.service import ClusterStatus, Service
 from serve_app.pipeline import Pipeline
 from serve_app.remembered import Remembered
@@ -58,7 +59,9 @@ class Ingress:
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
         """Build the application in the replica; nothing of it is pickled."""
-        return create_app(self._service, echo_request_id=False)
+        listen = self._service.settings.listen
+        app = create_app(self._service, echo_request_id=listen is not None)
+        return app if listen is None else Listening(app, listen)
 
 
 async def _cluster_status() -> ClusterStatus:

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from serve_app import __version__, launcher, portraits
+from serve_app.addresses import free_port
 from serve_app.client import Answer, BatchDeepfakeClient, ServiceRefused
 from serve_app.console import frame_progress, show_answer
 from serve_app.demo import fetch_portrait, talking_head_frames
@@ -145,7 +146,7 @@ def _demo(args: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory(prefix="deepfake-demo-") as folder:
         frames = args.frames or _write_portrait_frames(Path(folder))
         launch = LaunchSettings()
-        launch = launch.model_copy(update={"port": launch.port or launcher.free_port()})
+        launch = launch.model_copy(update={"port": launch.port or free_port()})
         log = cache_dir() / "demo.log"
         log.parent.mkdir(parents=True, exist_ok=True)
         _err.print(f"starting the service on port {launch.port}; its log: {log}", highlight=False)

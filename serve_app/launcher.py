@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -16,10 +15,12 @@ import requests
 import yaml
 from pydantic import ValidationError
 
+from serve_app.addresses import listening_socket
 from serve_app.errors import SetupError
-from serve_app.settings import AppArgs, LaunchSettings, cache_dir, launch_environment
+from serve_app.settings import AppArgs, LaunchSettings, ListenSettings, cache_dir, launch_environment
 
 _SERVE = [sys.executable, "-m", "deployments.run"]
+_SERVE_HOST, _SERVE_PORT = "0.0.0.0", 8000  # noqa: S104 - where Serve's proxy listens unless its config says
 _STOP_TIMEOUT_S = 60.0
 _POLL_S = 0.25
 _FAILED = ("DEPLOY_FAILED", "Failed to update the deployments")  # what Serve logs of a deployment that does not start
@@ -31,8 +32,22 @@ def render_config(config: Path, launch: LaunchSettings) -> str:
     Raises:
         SetupError: the file cannot be read, or is not a Serve config.
     """
-    deploy = _read(config)
-    deploy["http_options"] = (deploy.get("http_options") or {}) | launch.model_dump(exclude_none=True)
+    return str(yaml.safe_dump(_with_launch(_read(config), launch), sort_keys=False))
+
+
+def render_own(config: Path, launch: LaunchSettings) -> str:
+    """Return what ``render_config`` does, for a Ray of the service's own: there a lone ingress replica needs no proxy.
+
+    It listens itself: docs/adr/0005.
+
+    Raises:
+        SetupError: as above, or its address is taken, or is not this machine's.
+    """
+    deploy = _with_launch(_read(config), launch)
+    address = _address(deploy["http_options"])
+    listening_socket(address).close()  # now, for Serve would find it out in half a minute, or share the port in silence
+    if _needs_no_proxy(deploy):
+        _listen_in_ingress(deploy, address)
     return str(yaml.safe_dump(deploy, sort_keys=False))
 
 
@@ -50,11 +65,12 @@ def read_args(config: Path) -> AppArgs:
 
 def run_in_place(config: Path, launch: LaunchSettings) -> NoReturn:
     """Become ``serve run``, so that signals and the exit status are its own."""
-    content = render_config(config, launch)
+    environment = launch_environment()
+    content = render_config(config, launch) if "RAY_ADDRESS" in environment else render_own(config, launch)
     rendered = cache_dir() / f"run-{os.getpid()}.yaml"
     rendered.parent.mkdir(parents=True, exist_ok=True)
     rendered.write_text(content)
-    os.execve(_SERVE[0], [*_SERVE, str(rendered)], launch_environment())  # noqa: S606 - own argv, no shell
+    os.execve(_SERVE[0], [*_SERVE, str(rendered)], environment)  # noqa: S606 - own argv, no shell
 
 
 @contextmanager
@@ -71,7 +87,7 @@ def running_service(
     url = f"http://127.0.0.1:{launch.port}"
     with tempfile.TemporaryDirectory(prefix="deepfake-serve-") as folder, log.open("wb") as output:
         rendered = Path(folder) / "config.yaml"
-        rendered.write_text(render_config(config, launch))
+        rendered.write_text(render_own(config, launch) if ray_address == "local" else render_config(config, launch))
         service = subprocess.Popen(  # noqa: S603 - own argv, no shell
             [*_SERVE, str(rendered)],
             env={**launch_environment(), "RAY_ADDRESS": ray_address},
@@ -86,11 +102,38 @@ def running_service(
             _stop(service)
 
 
-def free_port() -> int:
-    """Find a port of the loopback address that nothing listens on."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
+def _with_launch(deploy: dict[str, Any], launch: LaunchSettings) -> dict[str, Any]:
+    return deploy | {"http_options": (deploy.get("http_options") or {}) | launch.model_dump(exclude_none=True)}
+
+
+def _address(http_options: dict[str, Any]) -> ListenSettings:
+    try:
+        return ListenSettings(
+            host=http_options.get("host", _SERVE_HOST),
+            port=http_options.get("port", _SERVE_PORT),
+        )
+    except ValidationError as exc:
+        raise SetupError(f"http_options of the config are not valid: {exc}") from exc
+
+
+def _needs_no_proxy(deploy: dict[str, Any]) -> bool:
+    """Whether all that is asked of Serve's proxy is to stand before one replica that stays one."""
+    [application, *others] = deploy["applications"]
+    ingresses = [entry for entry in application.get("deployments") or [] if entry.get("name") == "Ingress"]
+    return (
+        not others
+        and [entry.get("num_replicas") for entry in ingresses] == [1]
+        and application.get("route_prefix", "/") == "/"
+        and deploy["http_options"].keys() <= {"host", "port", "request_timeout_s"}
+    )
+
+
+def _listen_in_ingress(deploy: dict[str, Any], address: ListenSettings) -> None:
+    """Give the proxy's address to the ingress, and have no proxy."""
+    application = deploy["applications"][0]
+    args = application["args"] = application.get("args") or {}
+    args["ingress"] = {"listen": address.model_dump()} | (args.get("ingress") or {})
+    deploy["proxy_location"] = "Disabled"
 
 
 def _read(config: Path) -> dict[str, Any]:

@@ -1,8 +1,9 @@
-"""What every request passes through: its id, its line in the log, and the limit of its body.
+"""What requests pass through: their id, their line in the log, the limit of a body, the end when a client leaves.
 
 Pure ASGI, for Starlette's BaseHTTPMiddleware breaks cancellation.
 """
 
+import asyncio
 import logging
 import re
 import time
@@ -76,6 +77,52 @@ class BodyLimit:
             return message
 
         await self._app(scope, receive_limited, send)
+
+
+class CancelOnDisconnect:
+    """Cancels the work of a request whose client has left, before it was answered in full."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one ASGI connection."""
+        serving = asyncio.current_task()
+        if scope["type"] != "http" or serving is None:
+            await self._app(scope, receive, send)
+            return
+        body_is_read, answered, left = asyncio.Event(), False, False
+
+        async def receive_body() -> Message:
+            message = await receive()
+            if not message.get("more_body", False):
+                body_is_read.set()
+            return message
+
+        async def send_answer(message: Message) -> None:
+            nonlocal answered
+            answered = message["type"] == "http.response.body" and not message.get("more_body", False)
+            await send(message)
+
+        async def watch() -> None:
+            nonlocal left
+            await body_is_read.wait()  # until then the reader of the body is told
+            while (await receive())["type"] != "http.disconnect":
+                pass
+            if not answered:
+                left = True
+                serving.cancel()
+
+        watcher = asyncio.create_task(watch())
+        try:
+            await self._app(scope, receive_body, send_answer)
+        except asyncio.CancelledError:
+            if not left:
+                raise
+        finally:
+            watcher.cancel()
+            if left:
+                serving.uncancel()
 
 
 def declared_bytes(headers: Headers) -> int:

@@ -21,6 +21,7 @@ from threading import Event, Timer
 import pytest
 from PIL import Image
 
+from serve_app.addresses import free_port
 from serve_app.client import BatchDeepfakeClient
 from serve_app.errors import ExtractionFailed, FrameTimeout
 from serve_app.extractors.openface.cold import ColdExtractor
@@ -29,7 +30,7 @@ from serve_app.extractors.openface.folders import sweep
 from serve_app.extractors.openface.warm import WarmProcess
 from serve_app.extractors.worker import ExtractionWorker
 from serve_app.features.table import read_face, write_face
-from serve_app.launcher import free_port, running_service
+from serve_app.launcher import running_service
 from serve_app.settings import ExtractorSettings, LaunchSettings, OpenFaceSettings
 
 pytestmark = pytest.mark.openface

@@ -9,8 +9,9 @@ import pytest
 import ray
 import requests
 
+from serve_app.addresses import free_port
 from serve_app.demo import fetch_portrait, talking_head_frames
-from serve_app.launcher import free_port, running_service
+from serve_app.launcher import running_service
 from serve_app.models.importing import ImportRequest, import_model
 from serve_app.settings import PRETRAINED_DIR, LaunchSettings, cache_dir
 from tests.exports import Scorer, export_onnx, export_pt2

@@ -14,7 +14,8 @@ import pytest
 import requests
 import yaml
 
-from serve_app.launcher import free_port, running_service
+from serve_app.addresses import free_port
+from serve_app.launcher import running_service
 from serve_app.settings import PRETRAINED_DIR, LaunchSettings
 from tests.integration.conftest import CONFIGS, START_TIMEOUT_S, RunningService
 from tests.integration.nodes import Nodes, nodes

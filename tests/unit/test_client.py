@@ -11,10 +11,10 @@ import requests
 import uvicorn
 
 from serve_app import cli
+from serve_app.addresses import free_port
 from serve_app.client import BatchDeepfakeClient, ServiceRefused
 from serve_app.http.app import create_app
 from serve_app.http.service import Service
-from serve_app.launcher import free_port
 from tests.unit import stages
 from tests.unit.http.conftest import extractor, make_service, predictor, settings
 

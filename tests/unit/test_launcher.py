@@ -1,12 +1,14 @@
 """``serve run`` as a program of this machine."""
 
 import os
+import socket
 from pathlib import Path
 
 import pytest
 import yaml
 
 from serve_app import launcher
+from serve_app.addresses import free_port
 from serve_app.errors import SetupError
 from serve_app.settings import LaunchSettings
 
@@ -56,6 +58,55 @@ def test_a_config_that_is_none_is_refused(tmp_path: Path, content: str | None) -
         launcher.render_config(config, LaunchSettings())
 
 
+def test_a_lone_ingress_on_its_own_ray_needs_no_proxy() -> None:
+    """It listens at the proxy's address; what else the config says stays."""
+    port = free_port()
+    rendered = yaml.safe_load(launcher.render_own(CONFIG, LaunchSettings(host="127.0.0.1", port=port)))
+    committed = yaml.safe_load(CONFIG.read_text())
+    assert rendered["proxy_location"] == "Disabled"
+    args = rendered["applications"][0]["args"]
+    assert args == committed["applications"][0]["args"] | {"ingress": {"listen": {"host": "127.0.0.1", "port": port}}}
+    assert rendered["applications"][0]["deployments"] == committed["applications"][0]["deployments"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"applications": [{"name": "a"}]},
+        {"applications": [{"name": "a", "deployments": [{"name": "Ingress", "num_replicas": 2}]}]},
+        {"applications": [{"name": "a", "deployments": [{"name": "Ingress", "autoscaling_config": {}}]}]},
+        {
+            "applications": [
+                {"name": "a", "route_prefix": "/a", "deployments": [{"name": "Ingress", "num_replicas": 1}]}
+            ]
+        },
+        {"http_options": {"ssl_keyfile": "key.pem"}},
+    ],
+)
+def test_whatever_needs_the_proxy_keeps_it(tmp_path: Path, change: dict[str, object]) -> None:
+    """Several ingress replicas, a path before all routes, TLS."""
+    config = tmp_path / "config.yaml"
+    config.write_text(yaml.safe_dump(yaml.safe_load(CONFIG.read_text()) | change))
+    launch = LaunchSettings(host="127.0.0.1", port=free_port())
+    assert launcher.render_own(config, launch) == launcher.render_config(config, launch)
+
+
+def test_a_port_that_is_none_is_refused(tmp_path: Path) -> None:
+    """With the config's own words."""
+    config = tmp_path / "config.yaml"
+    config.write_text(yaml.safe_dump(yaml.safe_load(CONFIG.read_text()) | {"http_options": {"port": "web"}}))
+    with pytest.raises(SetupError, match="http_options"):
+        launcher.render_own(config, LaunchSettings(port=None))
+
+
+def test_a_taken_port_is_said_before_ray_is_started() -> None:
+    """Two services would else share it in silence, each with half of the requests."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        launch = LaunchSettings(host="127.0.0.1", port=taken.getsockname()[1])
+        with pytest.raises(SetupError, match="set HOST or PORT"):
+            launcher.run_in_place(CONFIG, launch)
+
+
 def test_running_in_place_becomes_serve(fake_serve: Path) -> None:
     """Checked in a child, for there is no way back."""
     child = os.fork()
@@ -80,7 +131,7 @@ def test_a_service_that_does_not_start_is_said(
     """The error names the log, and nothing is left running."""
     monkeypatch.setenv("FAKE_SERVE", f"exec sh -c '{behaviour}'")
     log = tmp_path / "log"
-    launch = LaunchSettings(port=launcher.free_port())
+    launch = LaunchSettings(port=free_port())
     with (
         pytest.raises(SetupError, match=reason) as caught,
         launcher.running_service(CONFIG, launch, log=log, start_timeout_s=1.0),

@@ -1,0 +1,189 @@
+"""The ingress's own address: requests answered, clients that leave, an orderly end."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+from starlette.types import Message, Receive, Scope, Send
+
+from serve_app.addresses import free_port, listening_socket
+from serve_app.errors import SetupError
+from serve_app.http.listener import Listener, Listening
+from serve_app.settings import ListenSettings
+
+Client = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+class Application:
+    """Reads the body, then answers once it may; keeps what became of its last request."""
+
+    def __init__(self, body: bytes = b"done") -> None:
+        self.may_answer = asyncio.Event()
+        self.working = asyncio.Event()
+        self.ended = asyncio.Event()
+        self.cancelled = False
+        self._body = body
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            while (await receive()).get("more_body"):
+                pass
+            self.working.set()
+            await self.may_answer.wait()
+            headers = [(b"content-length", str(len(self._body)).encode())]
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            await send({"type": "http.response.body", "body": self._body})
+        except asyncio.CancelledError:
+            self.cancelled = True
+            raise
+        finally:
+            self.ended.set()
+
+
+@asynccontextmanager
+async def listening(app: Application) -> AsyncIterator[tuple[Listener, ListenSettings]]:
+    address = ListenSettings(port=free_port())
+    listener = Listener(app, address)
+    await listener.start()
+    try:
+        yield listener, address
+    finally:
+        app.may_answer.set()
+        await listener.stop()
+
+
+async def post(address: ListenSettings, body: bytes = b"frames") -> Client:
+    """Send a request; its answer is not awaited."""
+    while True:
+        try:
+            reader, writer = await asyncio.open_connection(address.host, address.port)
+            break
+        except ConnectionRefusedError:  # uvicorn listens a moment after it was started
+            await asyncio.sleep(0.01)
+    writer.write(b"POST / HTTP/1.1\r\nHost: here\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+    await writer.drain()
+    return reader, writer
+
+
+def run(test: Callable[[], Awaitable[None]]) -> None:
+    async def in_time() -> None:
+        async with asyncio.timeout(20):
+            await test()
+
+    asyncio.run(in_time())
+
+
+def test_a_request_is_answered() -> None:
+    """Twice over one connection."""
+
+    async def twice() -> None:
+        app = Application()
+        async with listening(app) as (_, address):
+            app.may_answer.set()
+            reader, writer = await post(address)
+            assert (await reader.readuntil(b"done")).startswith(b"HTTP/1.1 200")
+            writer.write(b"GET / HTTP/1.1\r\nHost: here\r\n\r\n")
+            assert (await reader.readuntil(b"done")).startswith(b"HTTP/1.1 200")
+            writer.close()
+        assert not app.cancelled
+
+    run(twice)
+
+
+def test_a_client_that_leaves_cancels_its_work() -> None:
+    """Its body was read whole: nothing else would tell the application."""
+
+    async def leave() -> None:
+        app = Application()
+        async with listening(app) as (_, address):
+            _, writer = await post(address)
+            await app.working.wait()
+            writer.close()
+            await app.ended.wait()
+            assert app.cancelled
+
+    run(leave)
+
+
+def test_a_client_that_leaves_with_its_answer_cancels_nothing() -> None:
+    """Work after the last byte, such as the log line, is finished."""
+
+    async def tail() -> None:
+        left, finished = asyncio.Event(), asyncio.Event()
+
+        class Tailed(Application):
+            async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+                await super().__call__(scope, receive, send)
+                await left.wait()
+                await asyncio.sleep(0.05)
+                finished.set()
+
+        app = Tailed()
+        app.may_answer.set()
+        async with listening(app) as (_, address):
+            reader, writer = await post(address)
+            await reader.readuntil(b"done")
+            writer.close()
+            left.set()
+            await finished.wait()
+
+    run(tail)
+
+
+def test_stopping_finishes_the_request_under_way() -> None:
+    """No new one is taken meanwhile."""
+
+    async def stop() -> None:
+        app = Application()
+        async with listening(app) as (listener, address):
+            reader, writer = await post(address)
+            await app.working.wait()
+            stopping = asyncio.create_task(listener.stop())
+            with pytest.raises(ConnectionRefusedError):
+                while True:
+                    (await asyncio.open_connection(address.host, address.port))[1].close()
+            app.may_answer.set()
+            assert (await reader.readuntil(b"done")).startswith(b"HTTP/1.1 200")
+            await stopping
+            writer.close()
+
+    run(stop)
+
+
+def test_the_lifespan_opens_and_closes_the_address() -> None:
+    """As Serve runs it in the replica; connections that were killed do not keep the next one from the address."""
+
+    async def lifespan() -> None:
+        app, address = Application(), ListenSettings(port=free_port())
+        app.may_answer.set()
+        for _ in range(2):
+            told: asyncio.Queue[Message] = asyncio.Queue()
+            said: asyncio.Queue[Message] = asyncio.Queue()
+            life = asyncio.create_task(Listening(app, address)({"type": "lifespan"}, told.get, said.put))
+            await told.put({"type": "lifespan.startup"})
+            assert (await said.get())["type"] == "lifespan.startup.complete"
+            reader, writer = await post(address)
+            await reader.readuntil(b"done")
+            await told.put({"type": "lifespan.shutdown"})
+            assert (await said.get())["type"] == "lifespan.shutdown.complete"
+            await life
+            writer.close()
+
+    run(lifespan)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_a_taken_address_is_said(host: str) -> None:
+    """Before anything is started, and with what to do."""
+    with socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(SetupError, match=f"{port}: Address already in use; set HOST or PORT"):
+            listening_socket(ListenSettings(host=host, port=port))
+
+
+def test_an_address_of_elsewhere_is_said() -> None:
+    """192.0.2.1 is no one's."""
+    with pytest.raises(SetupError, match=r"192\.0\.2\.1"):
+        listening_socket(ListenSettings(host="192.0.2.1", port=free_port()))
