@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from io import BytesIO
+from itertools import chain
+from operator import itemgetter
 
 import numpy as np
 import numpy.typing as npt
@@ -123,7 +125,7 @@ def _face(row: npt.NDArray[np.float64], min_confidence: float) -> FaceFeatures:
     return FaceFeatures(features=row[2:].astype(np.float32), confidence=confidence)
 
 
-def _needed_cells(csv: bytes) -> list[bytes]:
+def _needed_cells(csv: bytes) -> tuple[bytes, ...]:
     """The cells of confidence, success and the 674 features, as text."""
     (_, header), *rows = _lines(csv)
     if len(rows) != 1:
@@ -131,13 +133,13 @@ def _needed_cells(csv: bytes) -> list[bytes]:
     return _cells(header, rows[0][1])
 
 
-def _cells(header: bytes, row: bytes) -> list[bytes]:
-    positions = _positions(header)
+def _cells(header: bytes, row: bytes) -> tuple[bytes, ...]:
+    needed = _needed_of(header)
     cells = row.split(b",")
     n_columns = header.count(b",") + 1
     if len(cells) != n_columns:
         raise TableError(f"the CSV is truncated or garbled: {len(cells)} values under {n_columns} columns")
-    return [cells[position] for position in positions]
+    return needed(cells)
 
 
 def _lines(csv: bytes) -> list[tuple[int, bytes]]:
@@ -170,8 +172,8 @@ def _is_sure(cells: Sequence[bytes], min_confidence: float) -> bool:
 
 
 @lru_cache(maxsize=64)
-def _positions(header: bytes) -> list[int]:
-    """Where confidence, success and the 674 features stand under this header; a replica sees one or two headers."""
+def _needed_of(header: bytes) -> Callable[[Sequence[bytes]], tuple[bytes, ...]]:
+    """What takes confidence, success and the 674 features out of a row; a replica sees one or two headers."""
     names = pd.Index(header.decode("utf-8", "replace").split(",")).str.strip()
     if names.has_duplicates:
         column = str(names[names.duplicated()][0])
@@ -180,18 +182,17 @@ def _positions(header: bytes) -> list[int]:
     missing = [name for name, position in zip(_NEEDED, positions, strict=True) if position < 0]
     if missing:
         raise TableError(f"{len(missing)} columns are missing, the first is {missing[0]}", column=missing[0])
-    return [int(position) for position in positions]
+    return itemgetter(*positions.tolist())
 
 
 def _numbers(rows: Sequence[Sequence[bytes]]) -> npt.NDArray[np.float64]:
     """Parse rows of cells as one long pandas column, where 679 typed columns cost 4 ms: ``(n, 676)``."""
-    cells = [cell for row in rows for cell in row]
-    column = BytesIO(b"\n".join(cells))
+    column = BytesIO(b"\n".join(chain.from_iterable(rows)))
     try:
         values = pd.read_csv(column, header=None, dtype=np.float64, skip_blank_lines=False)[0].to_numpy()
     except ValueError as exc:
         raise _not_a_number(rows) from exc
-    if len(values) != len(cells) or not (np.abs(values) <= _FLOAT32_MAX).all():
+    if len(values) != len(rows) * len(_NEEDED) or not (np.abs(values) <= _FLOAT32_MAX).all():
         raise _not_a_number(rows)
     return values.reshape(len(rows), -1)
 
