@@ -27,8 +27,8 @@ demo: setup  ## Start the service, score 30 frames of a face (or FRAMES=dir), st
 test: setup  ## Run all tests; those that need OpenFace or a GPU are skipped with a reason where it is absent
 	$(BIN)/pytest --cov --cov-fail-under=90
 
-unit: setup  ## Run the tests that need no Ray: seconds
-	$(BIN)/pytest tests/unit
+unit: setup  ## Run the tests that need neither Ray nor a training: seconds
+	$(BIN)/pytest tests/unit -m "not slow"
 
 run: setup  ## Start the service on this machine; HOST and PORT are honoured
 	exec $(BIN)/deepfake-serve run

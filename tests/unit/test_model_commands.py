@@ -1,7 +1,7 @@
 """The commands about models, from their options to what they print, write and return."""
 
 import json
-from collections.abc import Callable
+import shutil
 from functools import partial
 from pathlib import Path
 
@@ -18,11 +18,11 @@ from serve_app.models.detector import Detector
 from serve_app.models.evaluation import ScoredRows, evaluate
 from serve_app.models.registry import ModelRegistry
 from serve_app.models.simulation import simulate
+from serve_app.settings import DEFAULT_MODEL, PRETRAINED_DIR
 from tests.exports import dense_onnx
 from tests.unit.labelled_folder import write_labelled_folder
 
 Capture = pytest.CaptureFixture[str]
-SMALL = ("--identities", "60", "--epochs", "2")
 
 
 @pytest.fixture(autouse=True)
@@ -33,77 +33,17 @@ def wide_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def models_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with one small model and its report."""
+    """A folder with one model: the shipped one under another name, as a user's own would be."""
     folder = tmp_path_factory.mktemp("models")
-    assert main(["train", str(folder), "--name", "small", *SMALL]) == 0
+    version = Path(shutil.copytree(PRETRAINED_DIR / DEFAULT_MODEL / "1", folder / "small" / "1"))
+    manifest = json.loads((version / "manifest.json").read_text())
+    (version / "manifest.json").write_text(json.dumps(manifest | {"name": "small"}))
     return folder
 
 
 @pytest.fixture(scope="module")
 def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_labelled_folder(tmp_path_factory.mktemp("labelled"), simulate(9, 40))
-
-
-@pytest.fixture
-def edit_metrics(models_dir: Path, tmp_path: Path) -> Callable[..., Path]:
-    """Copies the small model's folder with other metrics."""
-
-    def edit(**changes: float | None) -> Path:
-        folder = tmp_path / "edited" / "small" / "1"
-        folder.mkdir(parents=True)
-        manifest = json.loads((models_dir / "small" / "1" / "manifest.json").read_text())
-        metrics = {name: value for name, value in (manifest["metrics"] | changes).items() if value is not None}
-        (folder / "manifest.json").write_text(json.dumps(manifest | {"metrics": metrics}))
-        return folder
-
-    return edit
-
-
-def test_training_writes_a_report_beside_the_model(models_dir: Path) -> None:
-    """What was measured on simulation is called so."""
-    report = models_dir / "small" / "1" / "report_simulated"
-    assert {path.name for path in report.iterdir()} == {"report.json", "report.md", "roc.png", "reliability.png"}
-    assert "auc_simulated" in json.loads((report / "report.json").read_text())["metrics"]
-
-
-def test_a_reproduced_model_lies_within_the_intervals(models_dir: Path, tmp_path: Path, capsys: Capture) -> None:
-    """Its recipe comes from the manifest alone; on one machine even its weights are the same."""
-    reference = models_dir / "small" / "1"
-    assert main(["train", str(tmp_path), "--no-report", "--reproduce", str(reference)]) == 0
-    assert "every metric lies within the interval of model small/1" in capsys.readouterr().err
-    made = tmp_path / "small" / "1" / "weights.safetensors"
-    assert made.read_bytes() == (reference / "weights.safetensors").read_bytes()
-    assert not (tmp_path / "small" / "1" / "report_simulated").exists()
-
-
-def test_a_model_that_is_not_reproduced_fails_the_command(
-    edit_metrics: Callable[..., Path], tmp_path: Path, capsys: Capture
-) -> None:
-    """And the metric that left its interval is named."""
-    better = edit_metrics(auc_simulated=0.99, auc_simulated_low=0.98, auc_simulated_high=1.0)
-    assert main(["train", str(tmp_path / "made"), "--no-report", "--reproduce", str(better)]) == 1
-    told = capsys.readouterr().err
-    assert "not reproduced: auc_simulated is 0." in told
-    assert "outside of 0.9800 to 1.0000" in told
-
-
-def test_a_model_without_intervals_cannot_be_compared_with(
-    models_dir: Path, edit_metrics: Callable[..., Path], tmp_path: Path, capsys: Capture
-) -> None:
-    """That is said; it is no success."""
-    metrics = json.loads((models_dir / "small" / "1" / "manifest.json").read_text())["metrics"]
-    bare = edit_metrics(**{name: None for name in metrics if name.endswith(("_low", "_high"))})
-    assert main(["train", str(tmp_path / "made"), "--no-report", "--reproduce", str(bare)]) == 1
-    assert "holds no intervals" in capsys.readouterr().err
-
-
-def test_a_model_calibrated_on_other_rows_cannot_be_compared_with(
-    edit_metrics: Callable[..., Path], tmp_path: Path, capsys: Capture
-) -> None:
-    """Nothing that is simulated anew was measured on them."""
-    calibrated = edit_metrics(auc=0.9, auc_low=0.8, auc_high=1.0)
-    assert main(["train", str(tmp_path / "made"), "--no-report", "--reproduce", str(calibrated)]) == 1
-    assert "cannot be reproduced" in capsys.readouterr().err
 
 
 def test_evaluate_measures_on_new_simulated_people(models_dir: Path, capsys: Capture) -> None:
@@ -130,8 +70,8 @@ def test_evaluate_measures_on_labelled_rows(models_dir: Path, labelled: Path, tm
 
 
 def test_evaluate_measures_on_pictures(models_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
-    """Made and extracted on the spot; here two frames of one shot, where the command takes them all."""
-    monkeypatch.setattr(model_commands, "make_check_set", partial(make_check_set, shots=SHOTS[:1], n_frames=2))
+    """Made and extracted on the spot; here two frames of the smallest shot, where the command takes them all."""
+    monkeypatch.setattr(model_commands, "make_check_set", partial(make_check_set, shots=SHOTS[4:5], n_frames=2))
     assert main(["evaluate", "small", "--models-dir", str(models_dir), "--check-set", "--json"]) == 0
     measured = json.loads(capsys.readouterr().out)
     assert (measured["suffix"], measured["n_rows"]) == ("_check_set", 16)
@@ -171,8 +111,9 @@ def test_calibrating_writes_a_version_with_other_probabilities(
     assert "auc" in after.manifest.metrics
     assert "## Calibrated again" in ModelRegistry(tmp_path).load_card(after.manifest)
     rows = simulate(10, 20).features
-    order = np.argsort(before.scores(rows), kind="stable")
-    assert (np.diff(after.scores(rows)[order]) >= 0.0).all()
+    earlier, later = before.scores(rows), after.scores(rows)
+    order = np.lexsort((later, earlier))  # two certain rows that scored alike may differ now
+    assert (np.diff(later[order]) >= 0.0).all()
 
 
 def test_models_are_listed(models_dir: Path, capsys: Capture) -> None:

@@ -20,7 +20,8 @@ from serve_app.models.simulation.scene import Faces, render, sample_views
 from serve_app.settings import Backend
 
 Array = npt.NDArray[np.float64]
-N_FACES = 400  # as many real ones, and as many fakes
+pytestmark = pytest.mark.slow
+N_FACES = 200  # as many real ones, and as many fakes
 
 
 @dataclass(frozen=True)
@@ -79,12 +80,25 @@ def shipped(request: pytest.FixtureRequest) -> Detector:
     return detector
 
 
+@pytest.fixture(scope="module")
+def swaps() -> list[Pictures]:
+    """Real faces, and a swap of each."""
+    return sample_pictures(FakeFamily.FACE_SWAP)
+
+
+@pytest.fixture(scope="module")
+def usual_scores(shipped: Detector, swaps: list[Pictures]) -> list[npt.NDArray[np.float32]]:
+    """Of the real faces and of the swaps, where they are."""
+    return [shipped.scores(pictures.features(EXTRACTORS[shipped.manifest.backend])) for pictures in swaps]
+
+
 @pytest.mark.parametrize("nuisance", NUISANCES)
-def test_a_nuisance_hardly_moves_a_score(nuisance: str, shipped: Detector) -> None:
+def test_a_nuisance_hardly_moves_a_score(
+    nuisance: str, shipped: Detector, swaps: list[Pictures], usual_scores: list[npt.NDArray[np.float32]]
+) -> None:
     """Of real faces and of swaps."""
     extractor = EXTRACTORS[shipped.manifest.backend]
-    for pictures in sample_pictures(FakeFamily.FACE_SWAP):
-        before = shipped.scores(pictures.features(extractor))
+    for pictures, before in zip(swaps, usual_scores, strict=True):
         moves = np.abs(shipped.scores(NUISANCES[nuisance](pictures).features(extractor)) - before)
         assert np.median(moves) < MEDIAN_LIMIT
         assert np.quantile(moves, 0.95) < TAIL_LIMIT

@@ -25,6 +25,7 @@ def imported(file: Path, models_dir: Path, output: Output = "logit") -> Detector
     return Detector.load(ModelRegistry(models_dir), manifest, CPU)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", EXPORTERS)
 def test_the_default_network_scores_the_same_when_exported(
     kind: str, fresh_rows: SimulatedRows, tmp_path: Path
@@ -41,6 +42,7 @@ def test_the_default_network_scores_the_same_when_exported(
     np.testing.assert_allclose(detector.scores(rows[:1]), expected[:1], atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", EXPORTERS)
 def test_a_small_module_scores_the_same_when_exported(kind: str, fresh_rows: SimulatedRows, tmp_path: Path) -> None:
     """One that gives (n, 1)."""

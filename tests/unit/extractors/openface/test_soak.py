@@ -46,6 +46,7 @@ def kill(process: WarmProcess) -> None:
             os.kill(process.pid, signal.SIGKILL)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="counts processes and descriptors in /proc")
 def test_a_thousand_frames_with_random_kills(load: Load, draw: Draw) -> None:
     """Every frame is answered or has a reason; no process, file or descriptor is left."""

@@ -13,7 +13,7 @@ from serve_app.models.detector import Detector
 from serve_app.models.mixture import LabelledFolder
 from serve_app.models.recipe import Recipe, gather_rows, train_model
 from serve_app.models.registry import Manifest, ModelRegistry
-from serve_app.models.simulation import SimulatedRows, simulate
+from serve_app.models.simulation import simulate
 from tests.unit.labelled_folder import write_labelled_folder
 
 RECIPE = Recipe("facemesh", seed=5, n_identities=60, epochs=2)
@@ -36,13 +36,13 @@ def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_labelled_folder(tmp_path_factory.mktemp("labelled"), simulate(9, 30))
 
 
-def test_a_trained_model_loads_and_scores(trained: Made, fresh_rows: SimulatedRows) -> None:
+def test_a_trained_model_loads_and_scores(trained: Made) -> None:
     """What was written is what the registry accepts."""
     folder, manifest = trained
     registry = ModelRegistry(folder)
     assert registry.load_manifest(manifest.name, 1) == manifest
     detector = Detector.load(registry, manifest, torch.device("cpu"))
-    assert np.ptp(detector.scores(fresh_rows.features[:50])) > 0.0
+    assert np.ptp(detector.scores(simulate(10, 20).features)) > 0.0
 
 
 def test_the_same_seed_trains_the_same_model(trained: Made, tmp_path: Path) -> None:
