@@ -7,14 +7,25 @@ from serve_app.checkset import SHOTS, CheckSet, make_check_set
 from serve_app.faceswap import SwapFamily
 from serve_app.settings import cache_dir
 
-
-def make() -> CheckSet:
-    return make_check_set(cache_dir(), "facemesh", shots=SHOTS[:1], n_frames=2)
+Progress = list[tuple[int, int]]
 
 
 @pytest.fixture(scope="module")
-def check_set() -> CheckSet:
-    return make()
+def told() -> Progress:
+    """What was told while the set was made."""
+    return []
+
+
+def make(told: Progress) -> CheckSet:
+    """Make two frames of each clip of the smallest shot."""
+    return make_check_set(
+        cache_dir(), "facemesh", shots=SHOTS[4:5], n_frames=2, on_clip=lambda done, total: told.append((done, total))
+    )
+
+
+@pytest.fixture(scope="module")
+def check_set(told: Progress) -> CheckSet:
+    return make(told)
 
 
 def test_every_person_is_seen_real_and_in_every_family(check_set: CheckSet) -> None:
@@ -44,13 +55,10 @@ def test_a_swap_is_not_its_target(check_set: CheckSet) -> None:
 
 def test_the_set_is_the_same_every_time(check_set: CheckSet) -> None:
     """Its numbers can be compared between models and days."""
-    np.testing.assert_array_equal(make().features, check_set.features)
+    np.testing.assert_array_equal(make([]).features, check_set.features)
 
 
-def test_progress_counts_the_clips() -> None:
+@pytest.mark.usefixtures("check_set")
+def test_progress_counts_the_clips(told: Progress) -> None:
     """To the announced total."""
-    seen: list[tuple[int, int]] = []
-    make_check_set(
-        cache_dir(), "facemesh", shots=SHOTS[:1], n_frames=1, on_clip=lambda done, total: seen.append((done, total))
-    )
-    assert seen == [(done, 8) for done in range(1, 9)]
+    assert told == [(done, 8) for done in range(1, 9)]

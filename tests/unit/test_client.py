@@ -2,8 +2,9 @@
 
 import asyncio
 import json
+import math
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,19 +13,50 @@ import uvicorn
 
 from serve_app import cli
 from serve_app.addresses import free_port
+from serve_app.admission import Admission
 from serve_app.client import BatchDeepfakeClient, ServiceRefused
 from serve_app.http.app import create_app
-from serve_app.http.service import Service
+from serve_app.http.service import ClusterStatus, Service
+from serve_app.pipeline import Pipeline
+from serve_app.predictions import ModelDescription
+from serve_app.remembered import Remembered
+from serve_app.sessions import SessionStore
+from serve_app.settings import Backend, IngressSettings, PipelineSettings
 from tests.unit import stages
-from tests.unit.http.conftest import extractor, make_service, predictor, settings
-
-__all__ = ["extractor", "make_service", "predictor", "settings"]  # fixtures of the HTTP tests, used here
 
 
-@pytest.fixture
-def url(make_service: Callable[..., Service]) -> Iterator[str]:
-    """The application behind uvicorn on a loopback port."""
-    config = uvicorn.Config(create_app(make_service()), port=free_port(), log_level="error", ws="none")
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Service:
+    """The stages in memory, with a deadline of a second."""
+    folder = tmp_path_factory.mktemp("service")
+    settings = IngressSettings(
+        pipeline=PipelineSettings(deadline_s=1.0), output_dir=folder / "output", temp_dir=folder / "temp"
+    )
+
+    async def models() -> list[ModelDescription]:
+        return [stages.MODEL]
+
+    async def backend() -> Backend:
+        return "facemesh"
+
+    async def cluster() -> ClusterStatus:
+        return ClusterStatus({"Ingress": 1, "Extractor": 1, "CsvParser": 1, "Predictor": 1})
+
+    return Service(
+        settings=settings,
+        pipeline=Pipeline(stages.StageExtractor(), stages.StageParser(), stages.StagePredictor(), settings.pipeline),
+        admission=Admission(max_requests=2, max_bytes=2**20, retry_after_s=7),
+        sessions=SessionStore(settings.output_dir),
+        models=Remembered(models, fresh_s=math.inf),
+        backend=Remembered(backend, fresh_s=math.inf),
+        cluster=Remembered(cluster, fresh_s=0),
+    )
+
+
+@pytest.fixture(scope="module")
+def url(service: Service) -> Iterator[str]:
+    """The application behind uvicorn on a loopback port: one for all tests, for each start and stop takes 0.2 s."""
+    config = uvicorn.Config(create_app(service), port=free_port(), log_level="error", ws="none")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=asyncio.run, args=(server.serve(),))
     thread.start()

@@ -175,12 +175,20 @@ class Reloading(stages.StagePredictor):
         return await super().predict(model_name, backend, features, with_reasons)
 
 
+@pytest.fixture
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model that is being loaded is asked for again at once."""
+    monkeypatch.setattr("serve_app.pipeline._RELOAD_PAUSE_S", 0.001)
+
+
+@pytest.mark.usefixtures("short_pauses")
 def test_a_model_that_a_predictor_has_not_loaded_yet_is_asked_for_again() -> None:
     """Another one told the ingress of it, so the client was right."""
     outcomes = asyncio.run(run(pipeline_of(predictor=Reloading(refusals=2)), stages.image(0.25)))
     assert [outcome.score for outcome in outcomes] == [0.25]
 
 
+@pytest.mark.usefixtures("short_pauses")
 def test_a_model_that_stays_away_is_a_matter_of_trying_later() -> None:
     """And not of a wrong name, for which a client would give up."""
     settings = SETTINGS.model_copy(update={"reload_wait_s": 0.01})

@@ -144,7 +144,7 @@ def test_noise_and_black_hold_no_face(extractor: FaceMeshExtractor, encode: Enco
     """The row is zero, as OpenFace writes it, whatever the picture's shape."""
     nothing = write_face({"frame": 1})
     noise = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), np.uint8)
-    assert extractor.extract(encode(Image.fromarray(noise))) == nothing
+    assert extractor.extract(encode(Image.fromarray(noise), "BMP")) == nothing
     assert extractor.extract(encode(Image.new("RGB", size))) == nothing
 
 

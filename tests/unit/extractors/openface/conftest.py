@@ -61,6 +61,12 @@ def load(configure: Configure) -> Iterator[Load]:
     assert [left for temp_dir in temp_dirs for left in temp_dir.iterdir()] == []
 
 
+@pytest.fixture
+def short_grace(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A caller that left is waited for for a tenth of a second; test_patience.py holds how long it is in earnest."""
+    monkeypatch.setattr("serve_app.extractors.openface.patience._GRACE_S", 0.1)
+
+
 @pytest.fixture(scope="session")
 def draw() -> Draw:
     """Draws a JPEG that is different for each number, and fails in the fake as asked."""

@@ -46,6 +46,7 @@ def test_a_single_bad_frame_raises(cold: ColdExtractor, draw: Draw) -> None:
         cold.extract(draw(1, "segfault"))
 
 
+@pytest.mark.usefixtures("short_grace")
 def test_a_caller_that_leaves_is_not_worked_for(cold: ColdExtractor, draw: Draw) -> None:
     """The frame in hand is given up, and no process is started for the rest of the chunk."""
     stop = Event()
