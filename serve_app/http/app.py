@@ -41,9 +41,16 @@ def create_app(service: Service, *, echo_request_id: bool = True) -> ASGIApp:
 
 
 def _show_example(app: FastAPI) -> None:
-    """Put an answer into the documentation, which FastAPI keeps; given an example, it would strip its nulls."""
-    answers = app.openapi()["paths"]["/batch/predict"]["post"]["responses"]["200"]["content"]
-    answers["application/json"]["example"] = examples.ANSWER.model_dump(mode="json", exclude_unset=True)
+    """Put an answer into the documentation, once it is asked for; given an example, FastAPI would strip its nulls."""
+    describe = app.openapi
+
+    def describe_with_example() -> dict[str, Any]:
+        schema = describe()
+        answers = schema["paths"]["/batch/predict"]["post"]["responses"]["200"]["content"]
+        answers["application/json"]["example"] = examples.ANSWER.model_dump(mode="json", exclude_unset=True)
+        return schema
+
+    app.openapi = describe_with_example  # type: ignore[method-assign]  # FastAPI's own way to extend its schema
 
 
 def _predict_routes(service: Service) -> APIRouter:
