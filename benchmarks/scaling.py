@@ -156,7 +156,7 @@ def _cluster(size: Size) -> Iterator[str]:
             cluster.add_node(num_cpus=0, resources={PLACE: math.ceil(size.replicas / size.nodes)}, **local)
         yield str(cluster.address)
     finally:
-        for node in cluster.list_all_nodes():
+        for node in cluster.list_all_nodes():  # type: ignore[no-untyped-call]  # Ray's tests' own
             cluster.remove_node(node, allow_graceful=False)  # gracefully it would drain each for 30 s
 
 

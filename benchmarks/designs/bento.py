@@ -20,7 +20,7 @@ class Deepfake:
         self._scorer = Scorer()
         self._turn = asyncio.Semaphore(1)
 
-    @bentoml.api(route="/batch/predict")
+    @bentoml.api(route="/batch/predict")  # type: ignore[untyped-decorator]
     async def predict(self, files: list[Path]) -> Answer:
         """Score the frames, one request at a time: the extractor is not thread-safe."""
         async with self._turn:

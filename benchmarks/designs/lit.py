@@ -13,16 +13,17 @@ from fastapi import Request, Response
 from benchmarks.designs.scorer import Scorer, answer
 
 
-class Deepfake(litserve.LitAPI):
+class Deepfake(litserve.LitAPI):  # type: ignore[misc]  # untyped
     """Scores frames; batches across requests buy nothing where a request is a batch already."""
 
     def setup(self, device: str) -> None:
         """Load everything, in the worker."""
         self._scorer = Scorer()
 
-    def decode_request(self, request: Request, **_: Any) -> list[bytes]:  # LitServe hands over the form
+    def decode_request(self, request: Request, **_: Any) -> list[bytes]:
         """Read the form's files."""
-        return [file.file.read() for file in request.getlist("files")]
+        files = request.getlist("files")  # type: ignore[attr-defined]  # LitServe hands over the form
+        return [file.file.read() for file in files]
 
     def predict(self, images: list[bytes], **_: Any) -> list[float | None]:
         """Score the frames."""
