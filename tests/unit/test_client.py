@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import math
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,16 +12,12 @@ import uvicorn
 
 from serve_app import cli
 from serve_app.addresses import free_port
-from serve_app.admission import Admission
 from serve_app.client import BatchDeepfakeClient, ServiceRefused
 from serve_app.http.app import create_app
-from serve_app.http.service import ClusterStatus, Service
-from serve_app.pipeline import Pipeline
-from serve_app.predictions import ModelDescription
-from serve_app.remembered import Remembered
-from serve_app.sessions import SessionStore
-from serve_app.settings import Backend, IngressSettings, PipelineSettings
+from serve_app.http.service import Service
+from serve_app.settings import IngressSettings, PipelineSettings
 from tests.unit import stages
+from tests.unit.http.conftest import build_service
 
 
 @pytest.fixture(scope="module")
@@ -32,25 +27,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Service:
     settings = IngressSettings(
         pipeline=PipelineSettings(deadline_s=1.0), output_dir=folder / "output", temp_dir=folder / "temp"
     )
-
-    async def models() -> list[ModelDescription]:
-        return [stages.MODEL]
-
-    async def backend() -> Backend:
-        return "facemesh"
-
-    async def cluster() -> ClusterStatus:
-        return ClusterStatus({"Ingress": 1, "Extractor": 1, "CsvParser": 1, "Predictor": 1})
-
-    return Service(
-        settings=settings,
-        pipeline=Pipeline(stages.StageExtractor(), stages.StageParser(), stages.StagePredictor(), settings.pipeline),
-        admission=Admission(max_requests=2, max_bytes=2**20, retry_after_s=7),
-        sessions=SessionStore(settings.output_dir),
-        models=Remembered(models, fresh_s=math.inf),
-        backend=Remembered(backend, fresh_s=math.inf),
-        cluster=Remembered(cluster, fresh_s=0),
-    )
+    return build_service(settings, stages.StageExtractor(), stages.StagePredictor())
 
 
 @pytest.fixture(scope="module")

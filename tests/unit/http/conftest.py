@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -48,29 +49,39 @@ def make_service(
     settings: IngressSettings, extractor: stages.StageExtractor, predictor: stages.StagePredictor
 ) -> Callable[..., Service]:
     """Build a service of in-memory stages, any part of it replaced."""
+    return partial(build_service, settings, extractor, predictor)
 
-    def build(cluster: ClusterStatus = READY, backend: Backend = "facemesh", **parts: object) -> Service:
-        async def models() -> list[ModelDescription]:
-            return [stages.MODEL]
 
-        async def cluster_status() -> ClusterStatus:
-            return cluster
+def build_service(
+    settings: IngressSettings,
+    extractor: stages.StageExtractor,
+    predictor: stages.StagePredictor,
+    *,
+    cluster: ClusterStatus = READY,
+    backend: Backend = "facemesh",
+    **parts: object,
+) -> Service:
+    """Build a service of these stages, ``parts`` in place of its own."""
 
-        async def running_backend() -> Backend:
-            return backend
+    async def models() -> list[ModelDescription]:
+        return [stages.MODEL]
 
-        defaults: dict[str, object] = {
-            "settings": settings,
-            "pipeline": Pipeline(extractor, stages.StageParser(), predictor, settings.pipeline),
-            "admission": Admission(max_requests=settings.max_requests, max_bytes=2**20, retry_after_s=7),
-            "sessions": SessionStore(settings.output_dir),
-            "models": Remembered(models, fresh_s=math.inf),
-            "backend": Remembered(running_backend, fresh_s=math.inf),
-            "cluster": Remembered(cluster_status, fresh_s=0),
-        }
-        return Service(**(defaults | parts))  # type: ignore[arg-type]  # parts are named by the tests
+    async def cluster_status() -> ClusterStatus:
+        return cluster
 
-    return build
+    async def running_backend() -> Backend:
+        return backend
+
+    defaults: dict[str, object] = {
+        "settings": settings,
+        "pipeline": Pipeline(extractor, stages.StageParser(), predictor, settings.pipeline),
+        "admission": Admission(max_requests=settings.max_requests, max_bytes=2**20, retry_after_s=7),
+        "sessions": SessionStore(settings.output_dir),
+        "models": Remembered(models, fresh_s=math.inf),
+        "backend": Remembered(running_backend, fresh_s=math.inf),
+        "cluster": Remembered(cluster_status, fresh_s=0),
+    }
+    return Service(**(defaults | parts))  # type: ignore[arg-type]  # parts are named by the tests
 
 
 @pytest.fixture
