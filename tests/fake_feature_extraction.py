@@ -21,7 +21,7 @@ from pathlib import Path
 MARK = b"FAKE:"
 
 
-def column_names():
+def column_names() -> list[str]:
     """The 679 columns, in OpenFace's order."""
     names = ["frame", "face_id", "timestamp", "confidence", "success"]
     names += [f"gaze_{eye}_{axis}" for eye in (0, 1) for axis in "xyz"] + ["gaze_angle_x", "gaze_angle_y"]
@@ -32,25 +32,25 @@ def column_names():
     return names
 
 
-def row(picture, n_columns, *, face):
+def row(picture: bytes, n_columns: int, *, face: bool) -> list[str]:
     """Frame 1, then numbers that follow from the bytes; without a face the dirt of a warm process."""
     numbers = (hashlib.sha256(picture).digest() * (n_columns // 32 + 1))[5:n_columns]
     metadata = ["1", "0", "0.000", "0.98", "1"] if face else ["1", "0", "0.000", "0.00", "0"]
     return metadata + [f"{number / 7:.3f}" for number in numbers]
 
 
-def option(name, default=None):
+def option(name: str, default: str = "") -> str:
     """The argument after ``name``."""
     return sys.argv[sys.argv.index(name) + 1] if name in sys.argv else default
 
 
-def say(text):
+def say(text: str) -> None:
     """One line, at once."""
     sys.stdout.write(text)
     sys.stdout.flush()
 
 
-def start():
+def start() -> None:
     """Load, or fail to."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a busy one does not listen
     if "-fake_starts" in sys.argv:
@@ -66,7 +66,7 @@ def start():
     time.sleep(float(option("-fake_load", "0")))
 
 
-def fail_at_once(failure):
+def fail_at_once(failure: str) -> None:
     """What ends the work on a picture before there is a CSV."""
     if failure == "hang":
         while True:
@@ -81,7 +81,7 @@ def fail_at_once(failure):
         time.sleep(0.4)
 
 
-def write_csv(path, picture, failure):
+def write_csv(path: Path, picture: bytes, failure: str) -> None:
     """Write what OpenFace would, or what the failure makes of it."""
     comma = "," if option("-fake_generation") == "2.2" else ", "
     names = column_names()[: 11 if "-fake_few_columns" in sys.argv else None]
@@ -91,7 +91,7 @@ def write_csv(path, picture, failure):
     path.write_text(text[: len(text) // 2] if failure == "truncated" else text)
 
 
-def read_picture(name):
+def read_picture(name: str) -> bytes:
     """All that is written to the slot; a FIFO may be let go before its end."""
     with Path(name).open("rb", buffering=0) as slot:
         picture = b""
@@ -102,7 +102,7 @@ def read_picture(name):
     return picture
 
 
-def extract(name, out_dir):
+def extract(name: str, out_dir: str) -> bool:
     """Work on one slot; say whether there is another to come."""
     say(f"Attempting to read from file: {name}\n")
     if not Path(name).exists() or ("-fake_no_fifos" in sys.argv and Path(name).is_fifo()):
@@ -128,7 +128,7 @@ def extract(name, out_dir):
     return True
 
 
-def main():
+def main() -> None:
     """Work through the slots."""
     start()
     names = [value for key, value in zip(sys.argv, sys.argv[1:], strict=False) if key == "-f"]

@@ -53,7 +53,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("OUTPUT_DIR", str(folder / "output"))
         environment.setenv("MODELS_DIR", str(models_dir))
-        context = ray.init(num_cpus=4, num_gpus=1, include_dashboard=False, log_to_driver=False)
+        ray.init(num_cpus=4, num_gpus=1, include_dashboard=False, log_to_driver=False)
         launch = LaunchSettings(host="127.0.0.1", port=free_port())
         try:
             with running_service(
@@ -61,7 +61,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService
                 launch,
                 log=folder / "log",
                 start_timeout_s=START_TIMEOUT_S,
-                ray_address=context.address_info["gcs_address"],
+                ray_address=ray.get_runtime_context().gcs_address,
             ) as url:
                 yield RunningService(url, folder / "log", folder / "output", models_dir)
         finally:

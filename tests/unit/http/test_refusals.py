@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
@@ -42,7 +43,7 @@ ONE = files_of(stages.image(0.5))
     ],
 )
 def test_a_wrong_request_is_refused_before_any_extraction(
-    client: TestClient, extractor: stages.StageExtractor, form: dict, files: list, status: int, code: str
+    client: TestClient, extractor: stages.StageExtractor, form: dict[str, Any], files: list[Any], status: int, code: str
 ) -> None:
     """Each has its status and code, and costs the extractor nothing."""
     response = client.post("/batch/predict", data=form, files=files)

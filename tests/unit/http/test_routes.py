@@ -117,7 +117,7 @@ def test_the_api_describes_itself(client: TestClient) -> None:
 )
 def test_a_request_id_is_taken_or_made(client: TestClient, offered: str, kept: bool) -> None:
     """Only what can stand in a log line is taken from the client."""
-    echoed = client.get("/livez", headers={"X-Request-ID": offered.encode()}).headers["x-request-id"]
+    echoed = client.get("/livez", headers={b"X-Request-ID": offered.encode()}).headers["x-request-id"]
     assert (echoed == offered) is kept
     assert echoed
 

@@ -32,7 +32,7 @@ def network() -> DeepfakeNet:
 
 def fakes(family: FakeFamily, n_identities: int = 20) -> npt.NDArray[np.float32]:
     rows = simulate(31, n_identities, families=[family])
-    return rows.features[rows.labels == 1]
+    return np.asarray(rows.features[rows.labels == 1])
 
 
 def reasons_by_label(detector: Detector, family: FakeFamily) -> tuple[Reasons, Reasons]:

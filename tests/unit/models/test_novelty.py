@@ -40,7 +40,7 @@ class Fitted:
         """In limits: above 1 is out of distribution."""
         with torch.no_grad():
             distances: torch.Tensor = self.novelty(*self.network.inputs(torch.from_numpy(rows)))
-        return distances.numpy() / np.float32(self.limits.distance)
+        return (distances / self.limits.distance).numpy()
 
 
 def fit(backend: Backend) -> Fitted:
