@@ -19,7 +19,7 @@ from serve_app.features.geometry import (
     solve_pose,
     weak_perspective_depth,
 )
-from serve_app.features.schema import FEATURE_COLUMNS, FEATURE_GROUPS, N_EYE_LANDMARKS
+from serve_app.features.schema import FEATURE_GROUPS, N_EYE_LANDMARKS
 from serve_app.features.shape import REFERENCE_SHAPE, params_from_shape, shape_from_params
 
 Array = npt.NDArray[np.float64]
@@ -45,7 +45,7 @@ _fit_reference = SimilarityFit(REFERENCE_SHAPE, _WEIGHTS)
 
 @dataclass(frozen=True)
 class FaceFit:
-    """The features of one face: ``pose`` and points in mm, camera axes; image points in px; see ``columns``."""
+    """The features of one face: ``pose`` and points in mm, camera axes; image points in px; see ``features``."""
 
     landmarks: Array
     landmarks_3d: Array
@@ -73,10 +73,6 @@ class FaceFit:
             "shape": self.params,
         }
         return np.concatenate([groups[key].ravel() for key in FEATURE_GROUPS])
-
-    def columns(self) -> dict[str, float]:
-        """All 674 features by OpenFace column name."""
-        return dict(zip(FEATURE_COLUMNS, self.features().tolist(), strict=True))
 
 
 def fit_face(landmarks: Array, eye_landmarks: Array, camera: Camera) -> FaceFit:

@@ -9,7 +9,7 @@ import torch
 
 from serve_app.extractors.facemesh.fit import fit_face
 from serve_app.features.geometry import Camera, rotation_from_euler
-from serve_app.features.schema import COLUMN_DECIMALS, FEATURE_COLUMNS, FEATURE_SLICES
+from serve_app.features.schema import COLUMN_DECIMALS, FEATURE_SLICES
 from serve_app.features.shape import shape_from_params
 from serve_app.models.network import DeepfakeNet
 from serve_app.models.simulation import FakeFamily, SimulatedRows, simulate
@@ -83,8 +83,7 @@ def test_measuring_many_faces_is_what_the_extractor_does_with_one() -> None:
     measured = measure(fit_reference(faces.landmarks, rng), faces.eyes, views.size, facemesh.eyeball_offset)
     for row in range(20):
         width, height = views.size[row].astype(int)
-        columns = fit_face(faces.landmarks[row], faces.eyes[row], Camera.of_image(width, height)).columns()
-        extracted = np.array([columns[name] for name in FEATURE_COLUMNS])
+        extracted = fit_face(faces.landmarks[row], faces.eyes[row], Camera.of_image(width, height)).features()
         assert (np.abs(measured[row] - extracted) <= 0.5001 * 10.0**-DECIMALS + 2e-4 + 2e-6 * np.abs(extracted)).all()
 
 
