@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import pytest
+from starlette.responses import StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
 
 from serve_app.addresses import free_port, listening_socket
@@ -130,6 +131,34 @@ def test_a_client_that_leaves_with_its_answer_cancels_nothing() -> None:
             await finished.wait()
 
     run(tail)
+
+
+def test_a_client_that_leaves_a_stream_ends_it() -> None:
+    """Starlette waits for the client's leaving, too."""
+
+    async def leave() -> None:
+        ended = asyncio.Event()
+
+        async def events() -> AsyncIterator[bytes]:
+            try:
+                while True:
+                    yield b"event: frame\n\n"
+                    await asyncio.sleep(0.01)
+            finally:
+                ended.set()
+
+        async def stream(scope: Scope, receive: Receive, send: Send) -> None:
+            await StreamingResponse(events())(scope, receive, send)
+
+        listener = Listener(stream, address := ListenSettings(port=free_port()))
+        await listener.start()
+        reader, writer = await post(address)
+        await reader.readuntil(b"event: frame")
+        writer.close()
+        await ended.wait()
+        await listener.stop()
+
+    run(leave)
 
 
 def test_stopping_finishes_the_request_under_way() -> None:
