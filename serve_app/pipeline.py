@@ -4,11 +4,13 @@ import asyncio
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from serve_app.coalescing import Coalescer
 from serve_app.errors import (
     BackendMismatch,
     DeadlineExceeded,
@@ -27,6 +29,7 @@ from serve_app.predictions import ModelDescription, RowScores
 from serve_app.settings import Backend, PipelineSettings
 
 _RELOAD_PAUSE_S = 0.2
+_CALLS_AT_A_TIME = 2  # of a request to the parser, and to the predictor: as many as a lone one has chunks on two cores
 _LONE_ATTEMPTS = 2  # of a frame whose replica died: alone, so that a poison frame takes no other with it
 
 
@@ -101,6 +104,15 @@ class FrameOutcome:
         return None if self.novelty is None else self.novelty > 1
 
 
+@dataclass(frozen=True)
+class _Stages:
+    """Parser and predictor as one request sees them: chunks that are extracted at the same time go on together."""
+
+    backend: Backend  # that the request's model was trained on
+    parse: Coalescer[bytes, FaceFeatures | FrameError]
+    score: Coalescer[npt.NDArray[np.float32], RowScores]
+
+
 def _ignore(_: FrameOutcome) -> None:
     return
 
@@ -137,8 +149,14 @@ class Pipeline:
         for outcome in unreadable:
             on_outcome(outcome)
 
+        stages = _Stages(
+            scoring.model.backend,
+            Coalescer(self._parser.parse, max_calls=_CALLS_AT_A_TIME),
+            Coalescer(partial(self._predict, scoring), max_calls=_CALLS_AT_A_TIME),
+        )
+
         async def score(chunk: Sequence[Frame]) -> None:
-            for outcome in await self._score(chunk, scoring):
+            for outcome in await self._score(chunk, stages):
                 outcomes.append(outcome)
                 on_outcome(outcome)
 
@@ -158,59 +176,50 @@ class Pipeline:
             self._requests -= 1
         return sorted(outcomes, key=lambda outcome: outcome.frame.frame_id)
 
-    async def _score(self, frames: Sequence[Frame], scoring: Scoring) -> list[FrameOutcome]:
+    async def _score(self, frames: Sequence[Frame], stages: _Stages) -> list[FrameOutcome]:
         """Take one chunk through the three stages."""
         try:
             extraction = await self._extractor.extract([frame.image for frame in frames])
         except ReplicaLost:
-            return [await self._score_alone(frame, scoring) for frame in frames]
+            return [await self._score_alone(frame, stages) for frame in frames]
         self._fan_out.learn(extraction.frame_s)
-        return await self._score_extraction(frames, extraction, scoring)
+        return await self._score_extraction(frames, extraction, stages)
 
-    async def _score_alone(self, frame: Frame, scoring: Scoring) -> FrameOutcome:
+    async def _score_alone(self, frame: Frame, stages: _Stages) -> FrameOutcome:
         """Try again a frame whose replica died; it fails alone if its replica dies again."""
         for _ in range(_LONE_ATTEMPTS):
             try:
                 extraction = await self._extractor.extract([frame.image])
             except ReplicaLost:
                 continue
-            [outcome] = await self._score_extraction([frame], extraction, scoring)
+            [outcome] = await self._score_extraction([frame], extraction, stages)
             return outcome
         return FrameOutcome(frame, error=ExtractionFailed("the extractor died on this frame each time it was tried"))
 
     async def _score_extraction(
-        self, frames: Sequence[Frame], extraction: Extraction, scoring: Scoring
+        self, frames: Sequence[Frame], extraction: Extraction, stages: _Stages
     ) -> list[FrameOutcome]:
-        trained_on = scoring.model.backend
-        if extraction.backend != trained_on:
-            raise BackendMismatch(f"an {extraction.backend} extractor took part, but the model is for {trained_on}")
+        if extraction.backend != stages.backend:
+            raise BackendMismatch(f"an {extraction.backend} extractor took part, but the model is for {stages.backend}")
         outcomes = [_with_csv(frame, csv) for frame, csv in zip(frames, extraction.csvs, strict=True)]
         failed = [outcome for outcome in outcomes if outcome.error]
         extracted = [outcome for outcome in outcomes if outcome.csv is not None]
         if not extracted:
             return failed
-        faces = await self._parser.parse([outcome.csv for outcome in extracted if outcome.csv is not None])
+        faces = await stages.parse.submit([outcome.csv for outcome in extracted if outcome.csv is not None])
         parsed = [_with_face(outcome, face) for outcome, face in zip(extracted, faces, strict=True)]
-        return failed + await self._score_faces(parsed, scoring)
+        return failed + await _score_faces(parsed, stages)
 
-    async def _score_faces(self, outcomes: Sequence[FrameOutcome], scoring: Scoring) -> list[FrameOutcome]:
-        faceless = [outcome for outcome in outcomes if outcome.face is None]
-        with_face = [outcome for outcome in outcomes if outcome.face is not None]
-        if not with_face:
-            return faceless
-        features = np.stack([outcome.face.features for outcome in with_face if outcome.face is not None])
-        scores = await self._predict(features, scoring)
-        return faceless + [_with_score(outcome, scores[row : row + 1]) for row, outcome in enumerate(with_face)]
-
-    async def _predict(self, features: npt.NDArray[np.float32], scoring: Scoring) -> RowScores:
+    async def _predict(self, scoring: Scoring, rows: list[npt.NDArray[np.float32]]) -> list[RowScores]:
         """Score rows; while replicas read their models anew one after the other, some lack what others told of."""
-        model = scoring.model
+        model, features = scoring.model, np.stack(rows)
         exactly = str(ModelReference(model.name, model.version))  # a newer one may be loaded meanwhile
         clock = asyncio.get_running_loop().time
         until = clock() + self._settings.reload_wait_s
         while True:
             try:
-                return await self._predictor.predict(exactly, model.backend, features, scoring.with_reasons)
+                scores = await self._predictor.predict(exactly, model.backend, features, scoring.with_reasons)
+                return [scores[row : row + 1] for row in range(len(scores))]
             except UnknownModel as exc:
                 if clock() > until:
                     message = f"the model {exactly} is not on every predictor: models are being changed"
@@ -229,6 +238,15 @@ def _sift(frames: Sequence[Frame]) -> tuple[list[FrameOutcome], list[Frame]]:
         else:
             readable.append(frame)
     return unreadable, readable
+
+
+async def _score_faces(outcomes: Sequence[FrameOutcome], stages: _Stages) -> list[FrameOutcome]:
+    faceless = [outcome for outcome in outcomes if outcome.face is None]
+    with_face = [outcome for outcome in outcomes if outcome.face is not None]
+    if not with_face:
+        return faceless
+    rows = await stages.score.submit([outcome.face.features for outcome in with_face if outcome.face is not None])
+    return faceless + [_with_score(outcome, row) for outcome, row in zip(with_face, rows, strict=True)]
 
 
 def _with_csv(frame: Frame, csv: bytes | FrameError) -> FrameOutcome:
