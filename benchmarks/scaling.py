@@ -17,6 +17,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from ray._common.utils import reset_ray_address
 from ray.cluster_utils import Cluster
 
 from benchmarks.configs import changed, on_one_machine, with_app, with_extractors
@@ -158,6 +159,7 @@ def _cluster(size: Size) -> Iterator[str]:
     finally:
         for node in cluster.list_all_nodes():  # type: ignore[no-untyped-call]  # Ray's tests' own
             cluster.remove_node(node, allow_graceful=False)  # gracefully it would drain each for 30 s
+        reset_ray_address()  # else the next Ray would be looked for here
 
 
 _MEANING = """

@@ -21,6 +21,7 @@ from serve_app.settings import AppArgs, LaunchSettings, ListenSettings, cache_di
 
 _SERVE = [sys.executable, "-m", "deployments.run"]
 _SERVE_HOST, _SERVE_PORT = "0.0.0.0", 8000  # noqa: S104 - where Serve's proxy listens unless its config says
+_OWN_RAY = "local"  # what RAY_ADDRESS says to start one; without it, Ray joins whichever was last started here
 _STOP_TIMEOUT_S = 60.0
 _POLL_S = 0.25
 _FAILED = ("DEPLOY_FAILED", "Failed to update the deployments")  # what Serve logs of a deployment that does not start
@@ -65,8 +66,8 @@ def read_args(config: Path) -> AppArgs:
 
 def run_in_place(config: Path, launch: LaunchSettings) -> NoReturn:
     """Become ``serve run``, so that signals and the exit status are its own."""
-    environment = launch_environment()
-    content = render_config(config, launch) if "RAY_ADDRESS" in environment else render_own(config, launch)
+    environment = {"RAY_ADDRESS": _OWN_RAY} | launch_environment()
+    content = _render(config, launch, environment["RAY_ADDRESS"])
     rendered = cache_dir() / f"run-{os.getpid()}.yaml"
     rendered.parent.mkdir(parents=True, exist_ok=True)
     rendered.write_text(content)
@@ -75,7 +76,7 @@ def run_in_place(config: Path, launch: LaunchSettings) -> NoReturn:
 
 @contextmanager
 def running_service(
-    config: Path, launch: LaunchSettings, *, log: Path, start_timeout_s: float, ray_address: str = "local"
+    config: Path, launch: LaunchSettings, *, log: Path, start_timeout_s: float, ray_address: str = _OWN_RAY
 ) -> Iterator[str]:
     """Run the service as a child; yield its base URL once it is ready, stop it at the end.
 
@@ -87,7 +88,7 @@ def running_service(
     url = f"http://127.0.0.1:{launch.port}"
     with tempfile.TemporaryDirectory(prefix="deepfake-serve-") as folder, log.open("wb") as output:
         rendered = Path(folder) / "config.yaml"
-        rendered.write_text(render_own(config, launch) if ray_address == "local" else render_config(config, launch))
+        rendered.write_text(_render(config, launch, ray_address))
         service = subprocess.Popen(  # noqa: S603 - own argv, no shell
             [*_SERVE, str(rendered)],
             env={**launch_environment(), "RAY_ADDRESS": ray_address},
@@ -100,6 +101,10 @@ def running_service(
             yield url
         finally:
             _stop(service)
+
+
+def _render(config: Path, launch: LaunchSettings, ray_address: str) -> str:
+    return render_own(config, launch) if ray_address == _OWN_RAY else render_config(config, launch)
 
 
 def _with_launch(deploy: dict[str, Any], launch: LaunchSettings) -> dict[str, Any]:

@@ -116,6 +116,24 @@ def test_running_in_place_becomes_serve(fake_serve: Path) -> None:
     assert yaml.safe_load(fake_serve.with_name("serve.yaml").read_text())["http_options"]["port"] == 9100
 
 
+@pytest.mark.parametrize(("named", "taken"), [(None, "local"), ("auto", "auto")])
+def test_it_joins_no_ray_but_the_one_that_was_named(
+    fake_serve: Path, monkeypatch: pytest.MonkeyPatch, named: str | None, taken: str
+) -> None:
+    """Left to itself Ray joins whichever was last started on the machine; there a proxy has to listen."""
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    if named:
+        monkeypatch.setenv("RAY_ADDRESS", named)
+    monkeypatch.setenv("FAKE_SERVE", 'echo $RAY_ADDRESS > "$0.ray"')
+    child = os.fork()
+    if child == 0:
+        launcher.run_in_place(CONFIG, LaunchSettings(port=free_port()))
+    assert os.waitpid(child, 0)[1] == 0
+    assert fake_serve.with_name("serve.ray").read_text().strip() == taken
+    rendered = yaml.safe_load(fake_serve.with_name("serve.yaml").read_text())
+    assert (rendered["proxy_location"] == "Disabled") is (named is None)
+
+
 @pytest.mark.parametrize(
     ("behaviour", "reason"),
     [
