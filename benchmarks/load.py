@@ -16,7 +16,7 @@ from PIL import Image, ImageOps
 
 from serve_app.addresses import free_port
 from serve_app.demo import encode_jpeg, fetch_portrait, talking_head_frames
-from serve_app.launcher import running_service
+from serve_app.launcher import OWN_RAY, running_service
 from serve_app.settings import LaunchSettings, cache_dir
 
 CONFIG = Path(__file__).parents[1] / "configs" / "dev.yaml"
@@ -76,7 +76,7 @@ class Outcome:
 
 
 @contextmanager
-def service_of(config: Path, *, start_timeout_s: float = START_TIMEOUT_S, ray_address: str = "local") -> Iterator[str]:
+def service_of(config: Path, *, start_timeout_s: float = START_TIMEOUT_S, ray_address: str = OWN_RAY) -> Iterator[str]:
     """Run the service of a config on a free port; yield its URL once it is ready. Its log is in the cache's folder."""
     launch = LaunchSettings(host="127.0.0.1", port=free_port())
     log = cache_dir() / "benchmark.log"

@@ -21,7 +21,7 @@ from serve_app.settings import AppArgs, LaunchSettings, ListenSettings, cache_di
 
 _SERVE = [sys.executable, "-m", "deployments.run"]
 _SERVE_HOST, _SERVE_PORT = "0.0.0.0", 8000  # noqa: S104 - where Serve's proxy listens unless its config says
-_OWN_RAY = "local"  # what RAY_ADDRESS says to start one; without it, Ray joins whichever was last started here
+OWN_RAY = "local"  # what RAY_ADDRESS says to start one; without it, Ray joins whichever was last started here
 _STOP_TIMEOUT_S = 60.0
 _POLL_S = 0.25
 _FAILED = ("DEPLOY_FAILED", "Failed to update the deployments")  # what Serve logs of a deployment that does not start
@@ -66,7 +66,7 @@ def read_args(config: Path) -> AppArgs:
 
 def run_in_place(config: Path, launch: LaunchSettings) -> NoReturn:
     """Become ``serve run``, so that signals and the exit status are its own."""
-    environment = {"RAY_ADDRESS": _OWN_RAY} | launch_environment()
+    environment = {"RAY_ADDRESS": OWN_RAY} | launch_environment()
     content = _render(config, launch, environment["RAY_ADDRESS"])
     rendered = cache_dir() / f"run-{os.getpid()}.yaml"
     rendered.parent.mkdir(parents=True, exist_ok=True)
@@ -76,7 +76,7 @@ def run_in_place(config: Path, launch: LaunchSettings) -> NoReturn:
 
 @contextmanager
 def running_service(
-    config: Path, launch: LaunchSettings, *, log: Path, start_timeout_s: float, ray_address: str = _OWN_RAY
+    config: Path, launch: LaunchSettings, *, log: Path, start_timeout_s: float, ray_address: str = OWN_RAY
 ) -> Iterator[str]:
     """Run the service as a child; yield its base URL once it is ready, stop it at the end.
 
@@ -104,7 +104,7 @@ def running_service(
 
 
 def _render(config: Path, launch: LaunchSettings, ray_address: str) -> str:
-    return render_own(config, launch) if ray_address == _OWN_RAY else render_config(config, launch)
+    return render_own(config, launch) if ray_address == OWN_RAY else render_config(config, launch)
 
 
 def _with_launch(deploy: dict[str, Any], launch: LaunchSettings) -> dict[str, Any]:

@@ -11,11 +11,7 @@ from serve_app.cli import main
 Capture = pytest.CaptureFixture[str]
 SMALL = ("--identities", "60", "--epochs", "2")
 
-
-@pytest.fixture(autouse=True)
-def wide_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Else lines break where the test looks."""
-    monkeypatch.setenv("COLUMNS", "200")
+pytestmark = pytest.mark.usefixtures("wide_terminal")
 
 
 @pytest.fixture(scope="module")

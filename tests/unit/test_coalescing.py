@@ -1,11 +1,11 @@
 """Calls that are put together while others are under way."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 
 import pytest
 
 from serve_app.coalescing import Coalescer
+from tests.unit.in_time import run_within
 
 
 class Stage:
@@ -24,14 +24,6 @@ class Stage:
         return [2 * number for number in numbers]
 
 
-def run(test: Callable[[], Awaitable[None]]) -> None:
-    async def in_time() -> None:
-        async with asyncio.timeout(5):
-            await test()
-
-    asyncio.run(in_time())
-
-
 def test_what_waits_goes_together() -> None:
     """Two calls at once wait for nobody; each gets its own results, in its order."""
 
@@ -46,7 +38,7 @@ def test_what_waits_goes_together() -> None:
         assert stage.calls[2:] == [[2, 12, 3, 13, 4, 14]]
         assert [task.result() for task in submitted] == [[2 * n, 20 + 2 * n] for n in range(5)]
 
-    run(three_and_more)
+    run_within(5, three_and_more)
 
 
 def test_a_failure_is_raised_once_and_ends_the_others() -> None:
@@ -65,7 +57,7 @@ def test_a_failure_is_raised_once_and_ends_the_others() -> None:
         assert stage.calls == [[0], [1, 2, 3]]
         assert caught.value.exceptions == (stage.failure,)
 
-    run(fail)
+    run_within(5, fail)
 
 
 def test_who_leaves_takes_no_one_elses_result() -> None:
@@ -83,4 +75,4 @@ def test_who_leaves_takes_no_one_elses_result() -> None:
         assert await first == [0]
         assert [await waiting[0], await waiting[2]] == [[2], [6]]
 
-    run(leave)
+    run_within(5, leave)

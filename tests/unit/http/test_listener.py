@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
@@ -13,6 +13,7 @@ from serve_app.addresses import free_port, listening_socket
 from serve_app.errors import SetupError
 from serve_app.http.listener import Listener, Listening
 from serve_app.settings import ListenSettings
+from tests.unit.in_time import run_within
 
 Client = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
@@ -68,14 +69,6 @@ async def post(address: ListenSettings, body: bytes = b"frames") -> Client:
     return reader, writer
 
 
-def run(test: Callable[[], Awaitable[None]]) -> None:
-    async def in_time() -> None:
-        async with asyncio.timeout(20):
-            await test()
-
-    asyncio.run(in_time())
-
-
 def test_a_request_is_answered() -> None:
     """Twice over one connection."""
 
@@ -90,7 +83,7 @@ def test_a_request_is_answered() -> None:
             writer.close()
         assert not app.cancelled
 
-    run(twice)
+    run_within(20, twice)
 
 
 def test_a_client_that_leaves_cancels_its_work() -> None:
@@ -105,7 +98,7 @@ def test_a_client_that_leaves_cancels_its_work() -> None:
             await app.ended.wait()
             assert app.cancelled
 
-    run(leave)
+    run_within(20, leave)
 
 
 def test_a_client_that_leaves_with_its_answer_cancels_nothing() -> None:
@@ -130,7 +123,7 @@ def test_a_client_that_leaves_with_its_answer_cancels_nothing() -> None:
             left.set()
             await finished.wait()
 
-    run(tail)
+    run_within(20, tail)
 
 
 def test_a_client_that_leaves_a_stream_ends_it() -> None:
@@ -158,7 +151,7 @@ def test_a_client_that_leaves_a_stream_ends_it() -> None:
         await ended.wait()
         await listener.stop()
 
-    run(leave)
+    run_within(20, leave)
 
 
 def test_stopping_finishes_the_request_under_way() -> None:
@@ -179,7 +172,7 @@ def test_stopping_finishes_the_request_under_way() -> None:
             await stopping
             writer.close()
 
-    run(stop)
+    run_within(20, stop)
 
 
 def test_the_lifespan_opens_and_closes_the_address() -> None:
@@ -201,7 +194,7 @@ def test_the_lifespan_opens_and_closes_the_address() -> None:
             await life
             writer.close()
 
-    run(lifespan)
+    run_within(20, lifespan)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
