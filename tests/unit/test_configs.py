@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import yaml
 from pydantic import BaseModel, ValidationError
+from ray.serve._private import constants
 from ray.serve.config import AutoscalingConfig, RequestRouterConfig
 from ray.serve.schema import (
     DeploymentSchema,
@@ -60,6 +61,14 @@ def test_a_misspelt_key_is_found() -> None:
     """The check above can fail."""
     config = {"applications": [{"deployments": [{"name": "Extractor", "num_replicaz": 2}]}]}
     assert unknown_keys(config, ServeDeploySchema, "") == [".applications.deployments.num_replicaz"]
+
+
+def test_every_variable_is_one_that_serve_reads(config: dict[str, Any]) -> None:
+    """One that it does not know would be set in vain."""
+    variables = config["applications"][0]["runtime_env"]["env_vars"]
+    of_serve = {name for name in variables if name.startswith("RAY_SERVE_")}
+    assert of_serve
+    assert {name for name in of_serve if not hasattr(constants, name)} == set()
 
 
 def test_serve_and_the_builder_accept_it(config: dict[str, Any]) -> None:
