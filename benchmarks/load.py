@@ -56,14 +56,20 @@ class Outcome:
     def steady_frames_per_s(self, n_clients: int) -> float:
         """Scored frames a second while every client had a request under way: neither the start nor the end counts.
 
+        A request that was under way at either edge counts by the part of its time that lies within.
+
         Raises:
             ValueError: there were fewer than two requests for each client.
         """
         if len(self.replies) < 2 * n_clients:
             raise ValueError(f"{len(self.replies)} requests of {n_clients} clients have no steady part; send more")
-        in_turn = sorted(self.replies, key=lambda reply: reply.came_s)
-        first, *counted = in_turn[n_clients - 1 : len(in_turn) - n_clients + 1]
-        return sum(reply.scored_frames for reply in counted) / (counted[-1].came_s - first.came_s)
+        came_s = sorted(reply.came_s for reply in self.replies)
+        began, ended = came_s[n_clients - 1], came_s[-n_clients]
+        frames = 0.0
+        for reply in self.replies:
+            within_s = min(reply.came_s, ended) - max(reply.came_s - reply.elapsed_s, began)
+            frames += reply.scored_frames * max(within_s, 0.0) / reply.elapsed_s
+        return frames / (ended - began)
 
     @property
     def refusals(self) -> int:

@@ -20,9 +20,9 @@ def test_frames_a_second_count_scored_frames_only() -> None:
 
 
 def test_the_steady_rate_leaves_out_start_and_end() -> None:
-    """Two clients; one answer a second but for a slow start and a slow end."""
-    came_s = [5.0, 10.0, 11.0, 12.0, 13.0, 20.0]
-    outcome = Outcome(20.0, tuple(Reply(30, 1.0, came_s=moment) for moment in came_s))
+    """Two clients in turn, two seconds a request but for a slow first one; what spans an edge counts in part."""
+    elapsed_s = {5.0: 5.0, 6.0: 6.0, 7.0: 2.0, 8.0: 2.0, 9.0: 2.0, 10.0: 2.0, 11.0: 2.0, 12.0: 2.0}
+    outcome = Outcome(12.0, tuple(Reply(30, elapsed, came_s=moment) for moment, elapsed in elapsed_s.items()))
     assert outcome.steady_frames_per_s(2) == pytest.approx(30)
 
 
