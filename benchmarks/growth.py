@@ -157,7 +157,7 @@ def _by_clients(url: str, frames: Sequence[bytes], n_clients: int) -> ByClients:
     outcome = drive(Post(url, frames[:FRAMES_OF_CLIENTS]), n_clients=n_clients, n_requests=n_requests)
     return ByClients(
         clients=n_clients,
-        frames_per_s=outcome.frames_per_s,
+        frames_per_s=outcome.steady_frames_per_s(n_clients),
         p50_ms=outcome.latency_ms(50),
         p99_ms=outcome.latency_ms(99),
         p50_ms_per_client=outcome.latency_ms(50) / n_clients,
@@ -210,7 +210,8 @@ BENCHMARK = Benchmark(
     meaning="""
 One thing is varied at a time. Where the last column but the refusals is level, cost grows in proportion; a jump in it
 would be a cliff. Beyond 16 requests under way the service refuses with 503, so that those it has taken end in time; the
-clients of this benchmark come again when `Retry-After` says, up to half of it sooner.
+clients of this benchmark come again when `Retry-After` says, up to half of it sooner. Frames/s are those while all of
+them had a request under way, or waited to send it again.
 """,
     tables=tables,
 )
