@@ -36,19 +36,20 @@ class ShortestQueueRouter(RoundRobinRouter):
     ) -> list[list[RunningReplica]]:
         """Name the one replica to try; none while there is nothing to do but to wait."""
         in_turn = [replica for [replica] in await super().choose_replicas(candidate_replicas, pending_request)]
+        if not in_turn:
+            return []
         now_s = time.monotonic()
         if now_s > self._forgot_s + _FORGET_EVERY_S:
             self._chosen.clear()
             self._forgot_s = now_s
-        with_room = [replica for replica in in_turn if self._queue(replica) < replica.max_ongoing_requests]
-        if with_room:
-            shortest = min(with_room, key=self._queue)
+        shortest = min(in_turn, key=self._queue)
+        if self._queue(shortest) < shortest.max_ongoing_requests:
             self._chosen[shortest.replica_id] += 1
-            return [[shortest]]
-        if now_s < self._asked_s + _ASK_EVERY_S:
+        elif now_s > self._asked_s + _ASK_EVERY_S:
+            self._asked_s = now_s  # Serve asks whom it takes for full
+        else:
             return []
-        self._asked_s = now_s
-        return [[replica] for replica in in_turn[:1]]
+        return [[shortest]]
 
     def on_send_request(self, replica_id: ReplicaID) -> None:
         """Count a call that is sent."""
