@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from serve_app.models.inputs import MEASURE_COUNTS
-from serve_app.models.network import DeepfakeNet
+from serve_app.models.scoring import ScoringNet
 from serve_app.predictions import REASON_GROUPS, ReasonGroup
 
 _EYE: tuple[tuple[ReasonGroup, int], ...] = (("gaze", 8), ("eyes", 12), ("gaze", 8))  # iris, lids, pupil
@@ -43,7 +43,7 @@ MEASURE_GROUPS = torch.tensor(
 )
 
 
-def contributions(network: DeepfakeNet, points: Tensor, measures: Tensor) -> Tensor:
+def contributions(network: ScoringNet, points: Tensor, measures: Tensor) -> Tensor:
     """Explain the logits of points ``(n, 8, 124)`` and measures ``(n, 112)``: ``(n, 8)``, of ``REASON_GROUPS``.
 
     They sum to the row's logit less that of a typical face. Costs 65 passes of what follows the inputs.
@@ -59,7 +59,7 @@ def contributions(network: DeepfakeNet, points: Tensor, measures: Tensor) -> Ten
     return gains.T / (2 * _N_GROUPS)
 
 
-def _arc_logits(network: DeepfakeNet, points: Tensor, measures: Tensor, start: int) -> Tensor:
+def _arc_logits(network: ScoringNet, points: Tensor, measures: Tensor, start: int) -> Tensor:
     """The logits ``(8, n)`` with 1, 2 .. 8 groups of the circle kept from ``start`` on, the others typical."""
     place = torch.arange(_N_GROUPS, device=points.device).sub(start) % _N_GROUPS  # of each group on the arc
     kept = place <= torch.arange(_N_GROUPS, device=points.device).unsqueeze(1)

@@ -17,6 +17,7 @@ from serve_app.models.network import DeepfakeNet
 from serve_app.models.novelty import Novelty, share_outside
 from serve_app.models.onnx_graph import open_onnx
 from serve_app.models.registry import Manifest, NoveltyLimits, Output
+from serve_app.models.scoring import ScoringNet
 from serve_app.models.torch_export import open_export
 
 Rows = npt.NDArray[np.float32]
@@ -48,7 +49,7 @@ class NetworkRuntime:
     """The project's own network, in torch."""
 
     def __init__(self, network: DeepfakeNet, limits: NoveltyLimits | None, device: torch.device) -> None:
-        self._network = network.fused().to(device)
+        self._network = ScoringNet(network).to(device)
         self._limits = limits
         self._device = device
 

@@ -11,9 +11,9 @@ import torch
 from serve_app.models import explanation
 from serve_app.models.detector import Detector
 from serve_app.models.explanation import contributions
-from serve_app.models.network import DeepfakeNet
 from serve_app.models.registry import ModelRegistry
 from serve_app.models.runtimes import load_network
+from serve_app.models.scoring import ScoringNet
 from serve_app.models.simulation import FakeFamily, simulate
 from serve_app.predictions import REASON_GROUPS
 from serve_app.settings import DEFAULT_MODEL, PRETRAINED_DIR
@@ -23,11 +23,11 @@ Reasons = npt.NDArray[np.float32]  # (n_rows, n_groups)
 
 
 @pytest.fixture(scope="module")
-def network() -> DeepfakeNet:
+def network() -> ScoringNet:
     """The shipped one for the face mesh."""
     registry = ModelRegistry(PRETRAINED_DIR)
     manifest = registry.load_manifest(DEFAULT_MODEL, 1)
-    return load_network(manifest, registry.load_weights(manifest)).eval()
+    return ScoringNet(load_network(manifest, registry.load_weights(manifest)))
 
 
 def fakes(family: FakeFamily, n_identities: int = 20) -> npt.NDArray[np.float32]:
@@ -49,7 +49,7 @@ def added_reasons(real: Reasons, fake: Reasons) -> dict[str, float]:
 
 
 @torch.no_grad()
-def test_contributions_sum_to_the_logit_less_a_typical_faces(network: DeepfakeNet) -> None:
+def test_contributions_sum_to_the_logit_less_a_typical_faces(network: ScoringNet) -> None:
     """Nothing is left over that no part explains."""
     points, measures = network.inputs(torch.from_numpy(fakes(FakeFamily.BLEND)))
     typical = network.classify(torch.zeros_like(points), torch.zeros_like(measures))
@@ -58,7 +58,7 @@ def test_contributions_sum_to_the_logit_less_a_typical_faces(network: DeepfakeNe
 
 
 @torch.no_grad()
-def test_contributions_come_close_to_exact_shapley_values(network: DeepfakeNet) -> None:
+def test_contributions_come_close_to_exact_shapley_values(network: ScoringNet) -> None:
     """Which take all 256 sets of parts."""
     points, measures = network.inputs(torch.from_numpy(fakes(FakeFamily.BLEND, n_identities=4)))
     exact = shapley_values(network, points, measures)
@@ -66,7 +66,7 @@ def test_contributions_come_close_to_exact_shapley_values(network: DeepfakeNet) 
     assert (close - exact).abs().mean() < 0.1 * exact.abs().mean()
 
 
-def shapley_values(network: DeepfakeNet, points: torch.Tensor, measures: torch.Tensor) -> torch.Tensor:
+def shapley_values(network: ScoringNet, points: torch.Tensor, measures: torch.Tensor) -> torch.Tensor:
     """By definition: the mean gain of a part over all sets of the others, each size of set weighing the same."""
     logits = {}
     for kept in product((0.0, 1.0), repeat=N_GROUPS):

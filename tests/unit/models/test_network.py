@@ -11,7 +11,6 @@ from serve_app.features.shape import REFERENCE_SHAPE, SHAPE_MODES
 from serve_app.models.detector import Detector
 from serve_app.models.inputs import MIRRORED_POINTS, N_POINTS, euler_to_rotation, unturn
 from serve_app.models.registry import ModelRegistry
-from serve_app.models.runtimes import load_network
 from serve_app.models.simulation import SimulatedRows
 from serve_app.settings import DEFAULT_MODEL, PRETRAINED_DIR
 
@@ -79,15 +78,3 @@ def test_a_face_elsewhere_in_the_picture_scores_nearly_alike(detector: Detector,
     for name in ("p_tx", "p_ty"):
         moved[:, FEATURE_COLUMNS.index(name)] += 40.0
     assert np.abs(detector.scores(moved) - detector.scores(fresh_rows.features)).max() < 0.01
-
-
-def test_a_fused_network_has_the_same_logits() -> None:
-    """Normalisations folded away; the network they came from is left as it was."""
-    registry = ModelRegistry(PRETRAINED_DIR)
-    manifest = registry.load_manifest(DEFAULT_MODEL, 1)
-    network = load_network(manifest, registry.load_weights(manifest)).eval()
-    rows = torch.from_numpy(np.random.default_rng(0).normal(0.0, 50.0, (40, 674)).astype(np.float32))
-    with torch.inference_mode():
-        torch.testing.assert_close(network.fused()(rows), network(rows), atol=1e-4, rtol=1e-5)
-    assert not any(isinstance(layer, torch.nn.BatchNorm1d) for layer in network.fused().modules())
-    assert any(isinstance(layer, torch.nn.BatchNorm1d) for layer in network.modules())
