@@ -2,9 +2,10 @@
 
 import os
 import re
+import signal
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,6 +92,14 @@ def child_running(pattern: str) -> int:
     if len(matching) != 1:
         raise LookupError(f"{len(matching)} children of process {os.getpid()} run {pattern!r}, one was expected")
     return matching[0]
+
+
+def end_of_ray(pids: Iterable[int]) -> None:
+    """End those of these processes that live still and are Ray's."""
+    for pid in pids:
+        if "ray::" in (_or_none(command_line, pid) or ""):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
 
 
 def command_line(pid: int) -> str:

@@ -22,6 +22,7 @@ from ray.cluster_utils import Cluster
 
 from benchmarks.configs import changed, on_one_machine, with_app, with_extractors
 from benchmarks.load import Post, demo_frames, drive, service_of
+from benchmarks.processes import end_of_ray, tree
 from benchmarks.report import Benchmark, Table, run_alone, table
 from serve_app.settings import MAX_FRAMES
 
@@ -159,8 +160,10 @@ def _cluster(size: Size) -> Iterator[str]:
             cluster.add_node(num_cpus=0, resources={PLACE: math.ceil(size.replicas / size.nodes)}, **local)
         yield str(cluster.address)
     finally:
+        started = tree(os.getpid())
         for node in cluster.list_all_nodes():  # type: ignore[no-untyped-call]  # Ray's tests' own
             cluster.remove_node(node, allow_graceful=False)  # gracefully it would drain each for 30 s
+        end_of_ray(started)  # the nodes' agents do not notice
         reset_ray_address()  # else the next Ray would be looked for here
 
 
