@@ -6,7 +6,7 @@ a GPU torch computes products of float32 exactly, convolutions in TF32 unless to
 """
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from typing import cast
 
@@ -27,12 +27,13 @@ class ScoringNet(nn.Module):
         self.inputs, self.novelty = network.inputs, network.novelty
         self._stem = nn.Sequential(*_products(network.stem))
         self._place = nn.Parameter(network.place.transpose(1, 2).contiguous())
-        self._blocks = network.blocks
+        self._blocks = network.blocks  # whose shortcuts are the same for either layout
         for block in self._blocks:
             if isinstance(block, InvertedResidual):
                 block.layers = nn.Sequential(*_products(block.layers))
-        self._head = nn.Sequential(*_products(network.head))
+        self._head = nn.Sequential(*_products(list(network.head)[:-1]))  # flattened below
         self._measures, self._classifier = network.measures, network.classifier
+        self.eval()
 
     def forward(self, features: Tensor) -> Tensor:
         """Compute the logits ``(n,)`` of raw features ``(n, 674)``; finite for every finite input."""
@@ -78,13 +79,18 @@ class _Depthwise(nn.Module):
         return y
 
 
-def _products(layers: nn.Sequential) -> Iterator[nn.Module]:
+def _products(layers: Iterable[nn.Module]) -> Iterator[nn.Module]:
     """What does the same as these layers of a trained network."""
-    for layer, following in pairwise([*layers, nn.Identity()]):
-        if isinstance(layer, nn.Conv1d) and isinstance(following, nn.BatchNorm1d):
-            yield from _product(fuse_conv_bn_eval(layer, following))
-        elif isinstance(layer, nn.ReLU6):
-            yield nn.ReLU6(inplace=True)
+    for layer, following in pairwise([*layers, None]):
+        match layer, following:
+            case nn.Conv1d(), nn.BatchNorm1d():
+                yield from _product(fuse_conv_bn_eval(layer, following))
+            case nn.BatchNorm1d(), _:
+                pass  # folded into what comes before
+            case nn.ReLU6(), _:
+                yield nn.ReLU6(inplace=True)
+            case _:
+                raise TypeError(f"no product does what {layer} does")
 
 
 def _product(convolution: nn.Conv1d) -> Iterator[nn.Module]:

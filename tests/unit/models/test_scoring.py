@@ -36,9 +36,20 @@ def test_far_from_faces_the_logits_are_the_networks_too(network: DeepfakeNet) ->
     torch.testing.assert_close(ScoringNet(network)(rows), network(rows), atol=1e-4, rtol=1e-5)
 
 
-def test_the_network_is_left_as_it_was(network: DeepfakeNet) -> None:
+def test_the_network_is_left_as_it_was() -> None:
     """Training may go on with it."""
+    network = DeepfakeNet("facemesh").train()
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     scoring = ScoringNet(network)
     assert not any(isinstance(layer, torch.nn.BatchNorm1d | torch.nn.Conv1d) for layer in scoring.modules())
+    assert not any(layer.training for layer in scoring.modules())
+    assert all(layer.training for layer in network.modules())
     torch.testing.assert_close(dict(network.state_dict()), before, rtol=0, atol=0)
+
+
+def test_a_layer_without_a_product_is_refused() -> None:
+    """It would silently be left out."""
+    network = DeepfakeNet("facemesh")
+    network.stem.append(torch.nn.GELU())
+    with pytest.raises(TypeError, match="GELU"):
+        ScoringNet(network)
