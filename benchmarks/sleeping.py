@@ -12,6 +12,7 @@ from deployments.extractor import Extractor
 from deployments.ingress import Ingress
 from deployments.parser import CsvParser
 from deployments.predictor import Predictor
+from deployments.router import ROUTING
 from serve_app.extractors.facemesh.extractor import FaceMeshExtractor
 from serve_app.extractors.worker import ExtractionWorker
 from serve_app.settings import AppArgs, Backend, ExtractorSettings
@@ -54,8 +55,9 @@ class SleepingExtractor(Extractor):
 def build_app(args: SleepingArgs) -> Application:
     """Compose the graph of ``serve_app.app``, with the sleeping extractor in it."""
     csv = FaceMeshExtractor(ExtractorSettings()).extract(demo_frames(n_frames=1)[0])
-    extractor = serve.deployment(name="Extractor")(SleepingExtractor).bind(args.frame_s, csv)
-    parser = serve.deployment(name="CsvParser")(CsvParser).bind(args.parser)
-    predictor = serve.deployment(name="Predictor")(Predictor).bind(args.predictor)
+    sleeping = serve.deployment(name="Extractor", request_router_config=ROUTING)(SleepingExtractor)
+    extractor = sleeping.bind(args.frame_s, csv)
+    parser = serve.deployment(name="CsvParser", request_router_config=ROUTING)(CsvParser).bind(args.parser)
+    predictor = serve.deployment(name="Predictor", request_router_config=ROUTING)(Predictor).bind(args.predictor)
     ingress = serve.deployment(name="Ingress")(serve.ingress()(Ingress))
     return ingress.bind(args.ingress, extractor, parser, predictor)

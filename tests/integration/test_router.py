@@ -8,19 +8,17 @@ from typing import Any
 
 import pytest
 from ray import serve
-from ray.serve.config import RequestRouterConfig
 
-from deployments.router import ShortestQueueRouter
+from deployments.router import ROUTING
 
 N_REPLICAS = 4
-N_CALLERS = 7  # so that the replicas end with unlike queues
+N_CALLERS = 14  # two more than the replicas take at a time
 N_LOADS = 8
 LOAD_S = 1.5
 PAUSE_S = 1.0  # a replica chosen for a call that was given up counts as busy for half of it
 AS_IN_THE_CONFIGS = {
     "RAY_SERVE_USE_GRPC_BY_DEFAULT": "1",
     "RAY_SERVE_RUN_ROUTER_IN_SEPARATE_LOOP": "0",
-    "RAY_SERVE_QUEUE_LENGTH_CACHE_TIMEOUT_S": "86400",
 }
 
 
@@ -28,7 +26,7 @@ AS_IN_THE_CONFIGS = {
     num_replicas=N_REPLICAS,
     max_ongoing_requests=3,
     ray_actor_options={"num_cpus": 0},
-    request_router_config=RequestRouterConfig(request_router_class=ShortestQueueRouter),  # type: ignore[arg-type]  # see Serve's docs
+    request_router_config=ROUTING,
 )
 class Sleeper:
     """Sleeps, and says which replica it is."""

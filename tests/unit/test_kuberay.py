@@ -65,8 +65,7 @@ def test_the_openface_overlay_is_that_with_the_extractor_of_openface_yaml() -> N
     arguments["extractor"] = single["extractor"]
     arguments["ingress"] |= single.get("ingress", {})
     [extractor] = [entry for entry in expected["applications"][0]["deployments"] if entry["name"] == "Extractor"]
-    for option in ("request_router_config", "graceful_shutdown_timeout_s"):
-        extractor[option] = deployment(openface, "Extractor")[option]
+    extractor["graceful_shutdown_timeout_s"] = deployment(openface, "Extractor")["graceful_shutdown_timeout_s"]
     assert yaml.safe_load(overlay) == expected
 
 

@@ -79,25 +79,35 @@ def test_a_call_that_ended_makes_room() -> None:
     assert calls.send(2) == "b."
 
 
-def test_one_that_is_avoided_takes_no_calls_for_a_while(clock: Clock) -> None:
+def test_one_in_doubt_takes_no_calls_for_a_while(clock: Clock) -> None:
     """Its queue is the shortest, for its calls fail at once; they would all go there."""
     calls = Calls("ab")
     lost = calls.send(1)
     calls.end(lost)
-    calls.queues.avoid(lost)
+    calls.queues.doubt(lost)
     assert lost not in calls.send(MAX_ONGOING)
     assert calls.send(1) == "."
     clock.now_s += 1
-    assert calls.send(1) == lost
+    assert calls.send(2) == f"{lost}."  # one call finds out for all
 
 
-def test_one_that_took_a_call_is_avoided_no_more() -> None:
+def test_one_that_took_a_call_is_doubted_no_more() -> None:
     """It has room again."""
     calls = Calls("a")
-    calls.queues.avoid("a")
+    calls.queues.doubt("a")
     assert calls.send(1) == "."
-    calls.queues.took("a")
-    assert calls.send(1) == "a"
+    calls.queues.trust("a")
+    assert calls.send(2) == "aa"
+
+
+def test_doubts_end_with_the_worker() -> None:
+    """Workers come and go for months."""
+    calls = Calls("ab")
+    calls.queues.doubt("a")
+    calls.queues.doubt("b")
+    calls.queues.keep({"b"})
+    assert not calls.queues.is_in_doubt("a")
+    assert calls.queues.is_in_doubt("b")
 
 
 def test_a_choice_that_was_never_sent_is_forgotten(clock: Clock) -> None:
