@@ -99,7 +99,7 @@ def end_of_ray(pids: Iterable[int]) -> None:
     for pid in pids:
         if "ray::" in (_or_none(command_line, pid) or ""):
             with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGTERM)
+                os.kill(pid, signal.SIGKILL)  # they take minutes to heed another
 
 
 def command_line(pid: int) -> str:
