@@ -23,6 +23,15 @@ Encode = Callable[..., bytes]
 FakeWheel = Callable[[Mapping[str, bytes]], Download]
 
 
+class Clock:
+    """A monotonic clock that stands until it is set."""
+
+    now_s = 100.0
+
+    def monotonic(self) -> float:
+        return self.now_s
+
+
 def pytest_collection_finish() -> None:
     """What was imported stays; else the collector of garbage walks through torch and Ray again and again, for 3 s."""
     gc.collect()
@@ -86,3 +95,11 @@ def fake_wheel() -> FakeWheel:
         return download
 
     return holding
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The time that ``serve_app.queues`` goes by."""
+    clock = Clock()
+    monkeypatch.setattr("serve_app.queues.time", clock)
+    return clock

@@ -3,24 +3,11 @@
 import pytest
 
 from serve_app.queues import Queues
+from tests.unit.conftest import Clock
+
+pytestmark = pytest.mark.usefixtures("clock")
 
 MAX_ONGOING = 3
-
-
-class Clock:
-    """A monotonic clock that stands until it is set."""
-
-    now_s = 100.0
-
-    def monotonic(self) -> float:
-        return self.now_s
-
-
-@pytest.fixture(autouse=True)
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
-    monkeypatch.setattr("serve_app.queues.time", clock)
-    return clock
 
 
 class Calls:

@@ -11,17 +11,12 @@ from ray.exceptions import ActorDiedError
 from ray.serve._private.common import DeploymentHandleSource, DeploymentID, ReplicaID
 
 from deployments.router import ShortestQueueRouter
-from tests.unit.test_queues import Clock
+from tests.unit.conftest import Clock
+
+pytestmark = pytest.mark.usefixtures("clock")
 
 EXTRACTOR = DeploymentID(name="Extractor", app_name="deepfake")
 MAX_ONGOING = 3
-
-
-@pytest.fixture(autouse=True)
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
-    monkeypatch.setattr("serve_app.queues.time", clock)
-    return clock
 
 
 class Replica:

@@ -13,7 +13,9 @@ import torch
 
 from serve_app.features.table import read_face
 from serve_app.models.detector import Detector
+from serve_app.models.network import DeepfakeNet
 from serve_app.models.registry import ModelRegistry
+from serve_app.models.runtimes import load_network
 from serve_app.models.simulation import SimulatedRows, simulate
 from serve_app.settings import DEFAULT_MODEL, PRETRAINED_DIR
 
@@ -45,6 +47,14 @@ def edit_manifest(model_folder: Path) -> EditManifest:
 def load_shipped(version: int) -> Detector:
     registry = ModelRegistry(PRETRAINED_DIR)
     return Detector.load(registry, registry.load_manifest(DEFAULT_MODEL, version), torch.device("cpu"))
+
+
+@pytest.fixture
+def trained_network() -> DeepfakeNet:
+    """The shipped one for the face mesh, as training left it."""
+    registry = ModelRegistry(PRETRAINED_DIR)
+    manifest = registry.load_manifest(DEFAULT_MODEL, 1)
+    return load_network(manifest, registry.load_weights(manifest)).eval()
 
 
 @pytest.fixture(scope="session")

@@ -11,23 +11,19 @@ import torch
 from serve_app.models import explanation
 from serve_app.models.detector import Detector
 from serve_app.models.explanation import contributions
-from serve_app.models.registry import ModelRegistry
-from serve_app.models.runtimes import load_network
+from serve_app.models.network import DeepfakeNet
 from serve_app.models.scoring import ScoringNet
 from serve_app.models.simulation import FakeFamily, simulate
 from serve_app.predictions import REASON_GROUPS
-from serve_app.settings import DEFAULT_MODEL, PRETRAINED_DIR
 
 N_GROUPS = len(REASON_GROUPS)
 Reasons = npt.NDArray[np.float32]  # (n_rows, n_groups)
 
 
-@pytest.fixture(scope="module")
-def network() -> ScoringNet:
+@pytest.fixture
+def network(trained_network: DeepfakeNet) -> ScoringNet:
     """The shipped one for the face mesh."""
-    registry = ModelRegistry(PRETRAINED_DIR)
-    manifest = registry.load_manifest(DEFAULT_MODEL, 1)
-    return ScoringNet(load_network(manifest, registry.load_weights(manifest)))
+    return ScoringNet(trained_network)
 
 
 def fakes(family: FakeFamily, n_identities: int = 20) -> npt.NDArray[np.float32]:

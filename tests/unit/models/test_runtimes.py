@@ -10,10 +10,10 @@ import torch
 from serve_app.errors import ArtifactInvalid
 from serve_app.models.detector import Detector
 from serve_app.models.importing import ImportRequest, import_model
+from serve_app.models.network import DeepfakeNet
 from serve_app.models.registry import ModelRegistry, Output
-from serve_app.models.runtimes import load_network, to_logits
+from serve_app.models.runtimes import to_logits
 from serve_app.models.simulation import SimulatedRows
-from serve_app.settings import DEFAULT_MODEL, PRETRAINED_DIR
 from tests.exports import Scorer, dense_onnx, export_onnx, export_pt2
 
 CPU = torch.device("cpu")
@@ -28,16 +28,13 @@ def imported(file: Path, models_dir: Path, output: Output = "logit") -> Detector
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", EXPORTERS)
 def test_the_default_network_scores_the_same_when_exported(
-    kind: str, fresh_rows: SimulatedRows, tmp_path: Path
+    kind: str, trained_network: DeepfakeNet, fresh_rows: SimulatedRows, tmp_path: Path
 ) -> None:
     """To 1e-5, alone and among 64."""
-    registry = ModelRegistry(PRETRAINED_DIR)
-    manifest = registry.load_manifest(DEFAULT_MODEL, 1)
-    network = load_network(manifest, registry.load_weights(manifest)).eval()
-    detector = imported(EXPORTERS[kind](network, tmp_path / f"model.{kind}"), tmp_path / "models")
+    detector = imported(EXPORTERS[kind](trained_network, tmp_path / f"model.{kind}"), tmp_path / "models")
     rows = fresh_rows.features[:64]
     with torch.inference_mode():
-        expected = torch.sigmoid(network(torch.from_numpy(rows))).numpy()
+        expected = torch.sigmoid(trained_network(torch.from_numpy(rows))).numpy()
     np.testing.assert_allclose(detector.scores(rows), expected, atol=1e-5)
     np.testing.assert_allclose(detector.scores(rows[:1]), expected[:1], atol=1e-5)
 
