@@ -14,8 +14,8 @@ from serve_app.settings import MAX_FRAMES
 
 ACCEPTED_EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp")
 _EXIF_ORIENTATION = 0x0112
-_EXIF_HEAD_BYTES = 65536  # a JPEG's EXIF segment comes first
 _JPEG, _PNG, _BMP = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM"
+_JPEG_PIXELS = b"\xff\xda"
 _SIGNATURES = (_JPEG, _PNG, _BMP)
 
 
@@ -103,7 +103,17 @@ def check_signature(frame: Frame) -> None:
 
 
 def _may_hold_exif(image: bytes) -> bool:
-    """A JPEG's EXIF comes first; a PNG's may come anywhere, and a BMP has none."""
+    """A JPEG's EXIF comes before its pixels; a PNG's may come anywhere, and a BMP has none."""
     if image.startswith(_JPEG):
-        return b"Exif" in image[:_EXIF_HEAD_BYTES]
+        return b"Exif" in image[: _jpeg_head_bytes(image)]
     return image.startswith(_PNG) and b"eXIf" in image
+
+
+def _jpeg_head_bytes(image: bytes) -> int:
+    """Where a JPEG's pixels begin, after the last of its segments; where those are damaged, 64 KiB: one segment."""
+    start = 2
+    while image[start : start + 1] == b"\xff":
+        if image.startswith(_JPEG_PIXELS, start):
+            return start
+        start += 2 + int.from_bytes(image[start + 2 : start + 4])
+    return 65536

@@ -63,6 +63,16 @@ def test_the_exif_orientation_is_read(kind: str, orientation: int) -> None:
     assert Frame(0, file.getvalue()).exif_orientation == orientation
 
 
+def test_exif_is_found_behind_long_segments() -> None:
+    """As colour profiles are, of 64 KiB each."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    file = BytesIO()
+    Image.new("RGB", (8, 8)).save(file, "JPEG", exif=exif)
+    comment = b"\xff\xfe\xff\xff" + bytes(65533)
+    assert Frame(0, b"\xff\xd8" + 3 * comment + file.getvalue()[2:]).exif_orientation == 6
+
+
 @pytest.mark.parametrize(
     ("image", "orientation"),
     [(b"", None), (b"text", None), (b"\xff\xd8\xff without", 1), (b"\xff\xd8\xff broken Exif", None)],
