@@ -34,6 +34,7 @@ def launch_environment() -> dict[str, str]:
     defaults = {
         "RAY_USAGE_STATS_ENABLED": "0",  # nothing is reported to anyone
         "RAY_worker_niceness": "0",  # Ray's 15 would let every other process go before the service
+        "RAY_event_stats": "0",  # Ray's count of its own events: a fifth of what it costs idle
         "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "0.5",  # Serve's 0.1 costs 4 % of a core, idle
         "RAY_SERVE_METRICS_EXPORT_INTERVAL_MS": "2000",  # Serve's 100 costs 1 % of a core
         "REPORTER_UPDATE_INTERVAL_MS": "15000",  # of the machine's own figures: Ray's 5000 costs 1 % of a core
