@@ -2,8 +2,9 @@
 
     python -m benchmarks.comparison [--quick] [--json]
 
-Each design is started, timed in turn with a bare process per core, and stopped. BentoML and LitServe are installed in
-an environment of their own, on the first run. With OPENFACE_BINARY set, the sketch is timed with the real OpenFace too.
+In each round every design is started, timed beside a bare process per core, and stopped: so none shares the machine
+with another, and a machine that slows down meets them all. BentoML and LitServe are installed in an environment of
+their own, on the first run. With OPENFACE_BINARY set, the sketch is timed with the real OpenFace too.
 """
 
 import os
@@ -12,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -31,8 +32,9 @@ from serve_app.settings import OpenFaceSettings, cache_dir
 
 ROOT = Path(__file__).parents[1]
 N_ROUNDS = 5
-N_REQUESTS = 16
+N_BARE_REQUESTS = 16
 CLIENTS = (1, 8)
+N_REQUESTS = (16, 48)  # of all clients together, by their number
 SKETCH_FRAMES = 1  # a second or more each, OpenFace 4 to 8
 _POLL_S = 0.2
 _STOP_TIMEOUT_S = 20
@@ -68,8 +70,20 @@ class Design:
     command: tuple[str, ...]
     health: str = "/health"
     n_frames: int = 30
-    n_requests: int = N_REQUESTS
+    n_requests: tuple[int, ...] = N_REQUESTS
     n_warming: int = 2 * CLIENTS[-1]  # requests until all its workers have loaded everything
+
+
+OURS = Design("this service", ())
+
+
+@dataclass(frozen=True)
+class Round:
+    """What one design did in one round, at each number of ``CLIENTS``; the bare loop's frames/s right before."""
+
+    bare_frames_per_s: float
+    outcomes: tuple[Outcome, ...]
+    memory_pss_mb: float
 
 
 @dataclass(frozen=True)
@@ -81,20 +95,24 @@ class Comparison:
     frames_per_request: int
     frames_per_s: float
     frames_per_s_over_bare: float
+    frames_per_s_over_ours: float
     p50_ms: float
     p99_ms: float
     memory_pss_mb: float
 
 
 def measure(*, quick: bool) -> Iterator[Comparison]:
-    """Time the service, then each design."""
-    n_rounds = 1 if quick else N_ROUNDS
+    """Time the service and the other designs, all of them in each round."""
+    others = designs()
     with bare_workers() as workers:
-        with _service() as server:
-            yield from _compare(Design("this service", ()), server, workers, n_rounds)
-        for design in designs():
-            with _started(design) as server:
-                yield from _compare(design, server, workers, n_rounds)
+        rounds = [
+            [_round(OURS, _service(), workers), *(_round(design, _started(design), workers) for design in others)]
+            for _ in range(1 if quick else N_ROUNDS)
+        ]
+    ours, *_ = by_design = list(zip(*rounds, strict=True))
+    for design, of_design in zip([OURS, *others], by_design, strict=True):
+        for index in range(len(CLIENTS)):
+            yield _comparison(design, index, of_design, ours)
 
 
 def tables(quick: bool) -> tuple[Table, ...]:
@@ -105,7 +123,7 @@ def tables(quick: bool) -> tuple[Table, ...]:
 def designs() -> list[Design]:
     """All designs but our own; makes the environment of those that need one."""
     python, guest = sys.executable, str(environment_python())
-    sketch = partial(Design, n_frames=SKETCH_FRAMES, n_requests=1, n_warming=1)
+    sketch = partial(Design, n_frames=SKETCH_FRAMES, n_requests=CLIENTS, n_warming=1)
     sequential = (python, "-m", "benchmarks.designs.sequential", "{port}")
     openface = [sketch("sketch, OpenFace", (*sequential, "openface"))] if OpenFaceSettings().binary else []
     bento = (guest, "-m", "bentoml", "serve", "benchmarks.designs.bento:Deepfake", "--host", "127.0.0.1")
@@ -118,37 +136,37 @@ def designs() -> list[Design]:
     ]
 
 
-def _compare(design: Design, server: Running, workers: Workers, n_rounds: int) -> Iterator[Comparison]:
+def _round(design: Design, started: AbstractContextManager[Running], workers: Workers) -> Round:
     frames = demo_frames()
-    post = Post(server.url, frames[: design.n_frames])
-    drive(post, n_clients=CLIENTS[-1], n_requests=design.n_warming)
-    rounds = [
-        (workers.by_chunk(frames, N_REQUESTS).frames_per_s, [_ask(design, post, n_clients) for n_clients in CLIENTS])
-        for _ in range(n_rounds)
-    ]
-    memory_pss_mb = sum(size for sizes in pss_by_role(server.pid).values() for size in sizes)
-    for index, n_clients in enumerate(CLIENTS):
-        outcomes = [(bare_frames_per_s, outcomes[index]) for bare_frames_per_s, outcomes in rounds]
-        yield _comparison(design, n_clients, outcomes, memory_pss_mb)
+    with started as server:
+        post = Post(server.url, frames[: design.n_frames])
+        drive(post, n_clients=CLIENTS[-1], n_requests=design.n_warming)
+        bare = workers.by_chunk(frames, N_BARE_REQUESTS)
+        outcomes = tuple(
+            drive(post, n_clients=n_clients, n_requests=n_requests)
+            for n_clients, n_requests in zip(CLIENTS, design.n_requests, strict=True)
+        )
+        memory_pss_mb = sum(size for sizes in pss_by_role(server.pid).values() for size in sizes)
+    return Round(bare.frames_per_s, outcomes, memory_pss_mb)
 
 
-def _ask(design: Design, post: Post, n_clients: int) -> Outcome:
-    return drive(post, n_clients=n_clients, n_requests=max(design.n_requests, n_clients))
-
-
-def _comparison(
-    design: Design, n_clients: int, rounds: Sequence[tuple[float, Outcome]], memory_pss_mb: float
-) -> Comparison:
-    replies = [reply for _, outcome in rounds for reply in outcome.replies]
+def _comparison(design: Design, index: int, rounds: Sequence[Round], ours: Sequence[Round]) -> Comparison:
+    outcomes = [entry.outcomes[index] for entry in rounds]
+    rates = [outcome.frames_per_s for outcome in outcomes]
+    our_rates = [entry.outcomes[index].frames_per_s for entry in ours]
+    replies = [reply for outcome in outcomes for reply in outcome.replies]
     return Comparison(
         design=design.name,
-        clients=n_clients,
+        clients=CLIENTS[index],
         frames_per_request=design.n_frames,
-        frames_per_s=median(outcome.frames_per_s for _, outcome in rounds),
-        frames_per_s_over_bare=median(outcome.frames_per_s / bare for bare, outcome in rounds),
+        frames_per_s=median(rates),
+        frames_per_s_over_bare=median(
+            rate / entry.bare_frames_per_s for rate, entry in zip(rates, rounds, strict=True)
+        ),
+        frames_per_s_over_ours=median(rate / our_rate for rate, our_rate in zip(rates, our_rates, strict=True)),
         p50_ms=percentile_ms(replies, 50),
         p99_ms=percentile_ms(replies, 99),
-        memory_pss_mb=memory_pss_mb,
+        memory_pss_mb=median(entry.memory_pss_mb for entry in rounds),
     )
 
 
@@ -211,8 +229,9 @@ The same frames, extractor and model, served in the ways one would write instead
 which splits a request's frames among them; BentoML and LitServe with a worker a core, each of which scores whole
 requests, so that one client keeps one core busy; and the sketch this project began with, which starts a program for
 each frame, one after the other. Each is one file of `benchmarks/designs/`. None of them admits, cancels, retries or
-scales beyond its machine. `bare` is a process per core that extracts in chunks and does nothing else, timed in the same
-rounds. Memory is the proportional set size of all processes; Ray's are a large part of ours.
+scales beyond its machine. In each round all of them are started, timed and stopped, one after the other; a ratio is the
+median of those of the rounds. `bare` is a process per core that extracts in chunks and does nothing else. Memory is the
+proportional set size of all processes; Ray's are a large part of ours.
 """,
     tables=tables,
 )
