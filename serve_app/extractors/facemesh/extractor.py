@@ -25,7 +25,7 @@ Array = npt.NDArray[np.float64]
 Before = TypeVar("Before")
 After = TypeVar("After")
 
-_GROUP_PIXELS = 2**22  # held decoded at a time: 16 MB, which the cache holds, and one picture more
+_GROUP_PIXELS = 15 * 640 * 480  # held decoded at a time: half a request of such frames, 18 MB, and one picture more
 
 
 @dataclass(frozen=True)
