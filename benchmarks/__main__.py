@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from benchmarks import autoscaling, comparison, growth, routing, scaling, scripts, startup, throughput
+from benchmarks import autoscaling, calls, comparison, growth, routing, scaling, scripts, startup, throughput
 from benchmarks.report import Benchmark, Report, Section, section_markdown, this_machine, to_markdown
 from serve_app.settings import OpenFaceSettings
 
@@ -19,6 +19,7 @@ BENCHMARKS = (
     scripts.FACEMESH,
     throughput.BENCHMARK,
     comparison.BENCHMARK,
+    calls.BENCHMARK,
     scaling.BENCHMARK,
     routing.BENCHMARK,
     growth.BENCHMARK,
