@@ -24,7 +24,7 @@ def benchmark(name: str, *, rows: int = 1) -> Benchmark:
 def test_a_benchmark_that_there_is_not_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """With those that there are, before anything runs."""
     monkeypatch.setattr(sys, "argv", ["benchmarks", "--only", "predictor", "speeed"])
-    with pytest.raises(SystemExit, match="no benchmark is named 'speeed'; there are autoscaling, designs"):
+    with pytest.raises(SystemExit, match="no benchmark is named 'speeed'; there are autoscaling, calls, designs"):
         runpy.run_path(DOOR, run_name="__main__")
 
 
