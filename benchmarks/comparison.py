@@ -34,8 +34,9 @@ ROOT = Path(__file__).parents[1]
 N_ROUNDS = 5
 N_BARE_REQUESTS = 16
 CLIENTS = (1, 8)
-N_REQUESTS = (16, 48)  # of all clients together, by their number
+N_REQUESTS = (16, 96)  # of all clients together, by their number
 SKETCH_FRAMES = 1  # a second or more each, OpenFace 4 to 8
+N_SKETCH_REQUESTS = (2, 16)
 _POLL_S = 0.2
 _STOP_TIMEOUT_S = 20
 
@@ -123,7 +124,7 @@ def tables(quick: bool) -> tuple[Table, ...]:
 def designs() -> list[Design]:
     """All designs but our own; makes the environment of those that need one."""
     python, guest = sys.executable, str(environment_python())
-    sketch = partial(Design, n_frames=SKETCH_FRAMES, n_requests=CLIENTS, n_warming=1)
+    sketch = partial(Design, n_frames=SKETCH_FRAMES, n_requests=N_SKETCH_REQUESTS, n_warming=1)
     sequential = (python, "-m", "benchmarks.designs.sequential", "{port}")
     openface = [sketch("sketch, OpenFace", (*sequential, "openface"))] if OpenFaceSettings().binary else []
     bento = (guest, "-m", "bentoml", "serve", "benchmarks.designs.bento:Deepfake", "--host", "127.0.0.1")
@@ -151,13 +152,14 @@ def _round(design: Design, started: AbstractContextManager[Running], workers: Wo
 
 
 def _comparison(design: Design, index: int, rounds: Sequence[Round], ours: Sequence[Round]) -> Comparison:
+    n_clients = CLIENTS[index]
     outcomes = [entry.outcomes[index] for entry in rounds]
-    rates = [outcome.frames_per_s for outcome in outcomes]
-    our_rates = [entry.outcomes[index].frames_per_s for entry in ours]
+    rates = [outcome.steady_frames_per_s(n_clients) for outcome in outcomes]
+    our_rates = [entry.outcomes[index].steady_frames_per_s(n_clients) for entry in ours]
     replies = [reply for outcome in outcomes for reply in outcome.replies]
     return Comparison(
         design=design.name,
-        clients=CLIENTS[index],
+        clients=n_clients,
         frames_per_request=design.n_frames,
         frames_per_s=median(rates),
         frames_per_s_over_bare=median(
@@ -230,8 +232,9 @@ which splits a request's frames among them; BentoML and LitServe with a worker a
 requests, so that one client keeps one core busy; and the sketch this project began with, which starts a program for
 each frame, one after the other. Each is one file of `benchmarks/designs/`. None of them admits, cancels, retries or
 scales beyond its machine. In each round all of them are started, timed and stopped, one after the other; a ratio is the
-median of those of the rounds. `bare` is a process per core that extracts in chunks and does nothing else. Memory is the
-proportional set size of all processes; Ray's are a large part of ours.
+median of those of the rounds. Frames/s are those while all clients had a request under way. `bare` is a process per
+core that extracts in chunks and does nothing else, beside the idle design. Memory is the proportional set size of all
+processes; Ray's are a large part of ours.
 """,
     tables=tables,
 )
