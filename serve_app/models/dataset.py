@@ -206,9 +206,10 @@ def _check_named_once(labels_file: Path, videos: Sequence[_Video]) -> None:
     lines: dict[Path, int] = {}
     for video in videos:
         for path in video.csvs:
-            if path in lines:
-                raise DatasetInvalid(f"{labels_file}, line {video.line}: line {lines[path]} has named {path} already")
-            lines[path] = video.line
+            file = path.resolve()  # which may be named in several ways, as a.csv and as x/../a.csv
+            if file in lines:
+                raise DatasetInvalid(f"{labels_file}, line {video.line}: line {lines[file]} has named {path} already")
+            lines[file] = video.line
 
 
 def _group_videos(labels_file: Path, videos: Sequence[_Video]) -> npt.NDArray[np.intp]:

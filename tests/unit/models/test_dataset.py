@@ -117,6 +117,7 @@ def test_a_video_without_a_sure_face_is_told(tmp_path: Path, caplog: pytest.LogC
         ("path,label\na**.csv,real\n", r"line 2, column path: 'a\*\*.csv' is no glob"),
         ("path,label\nempty,real\n", "line 2, column path: the folder empty holds no .csv"),
         ("path,label\na.csv,real\na.csv,fake\n", "line 3: line 2 has named .*a.csv already"),
+        ("path,label\na.csv,real\nempty/../a.csv,fake\n", "line 3: line 2 has named .*a.csv already"),
         ("path,label,family\na.csv,real,face_swap\n", "line 2: family and source are of fakes"),
         ("path,label,family\na.csv,fake,low\n", "line 2, column family: metrics end in 'low'"),
         ("path,label,source\na.csv,fake,001\n", "line 2, column source: '001' is no video"),
