@@ -16,7 +16,7 @@ from PIL import Image
 
 from serve_app import portraits
 from serve_app.demo import encode_jpeg
-from serve_app.errors import FrameError
+from serve_app.errors import FrameError, RowsUnusable
 from serve_app.extractors.backends import make_extractor
 from serve_app.faceswap import LocatedFace, SwapFamily, swap_face
 from serve_app.features.schema import FEATURE_SLICES, N_LANDMARKS
@@ -128,6 +128,7 @@ def make_check_set(
 
     Raises:
         SetupError: a portrait cannot be downloaded, or the extractor cannot be loaded.
+        RowsUnusable: the extractor finds no face at all.
     """
     pictures = [portraits.open_picture(portraits.fetch(person, cache_dir)) for person in PEOPLE]
     with closing(make_extractor(ExtractorSettings(backend=backend))) as extractor:
@@ -168,6 +169,9 @@ def _see(frame: Image.Image, quality: int, extract: Extract) -> Features | None:
 
 def _collect(clips: Sequence[_Clip]) -> CheckSet:
     rows = [(row, video) for video, clip in enumerate(clips) for row in clip.rows if row is not None]
+    if not rows:
+        n_frames = sum(len(clip.rows) for clip in clips)
+        raise RowsUnusable(f"the extractor found no face in any of the {n_frames} frames; see `deepfake-serve doctor`")
     videos = np.array([video for _, video in rows])
     family = np.array([clip.family for clip in clips])[videos]
     return CheckSet(

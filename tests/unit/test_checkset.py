@@ -1,9 +1,12 @@
 """The image-level check set, in small."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from serve_app.checkset import SHOTS, CheckSet, make_check_set
+from serve_app.errors import RowsUnusable
 from serve_app.faceswap import SwapFamily
 from serve_app.settings import cache_dir
 
@@ -62,3 +65,10 @@ def test_the_set_is_the_same_every_time(check_set: CheckSet) -> None:
 def test_progress_counts_the_clips(told: Progress) -> None:
     """To the announced total."""
     assert told == [(done, 8) for done in range(1, 9)]
+
+
+def test_a_set_without_a_face_is_refused() -> None:
+    """Pictures too small to show one say nothing about a model."""
+    tiny = replace(SHOTS[0], size=(24, 24))
+    with pytest.raises(RowsUnusable, match="no face in any of the 2 frames"):
+        make_check_set(cache_dir(), "facemesh", shots=[tiny], n_frames=1)
