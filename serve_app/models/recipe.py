@@ -83,7 +83,7 @@ def train_model(
     plan = TrainingPlan(recipe.backend, recipe.seed, recipe.epochs)
     network = train_network(plan, rows, checkpoint=checkpoint, on_epoch=on_epoch)
     trained = _write(output_dir, recipe, rows, network)
-    checkpoint.path.unlink()
+    checkpoint.path.unlink(missing_ok=True)  # another training in the same folder may have ended first
     return trained
 
 
