@@ -14,6 +14,7 @@ from serve_app.models.mixture import LabelledFolder
 from serve_app.models.recipe import Recipe, gather_rows, train_model
 from serve_app.models.registry import Manifest, ModelRegistry
 from serve_app.models.simulation import simulate
+from serve_app.models.training import EpochReport
 from tests.unit.labelled_folder import write_labelled_folder
 
 RECIPE = Recipe("facemesh", seed=5, n_identities=60, epochs=2)
@@ -55,6 +56,16 @@ def test_a_second_training_makes_a_new_version(trained: Made) -> None:
     folder, first = trained
     assert train(folder, replace(RECIPE, seed=6)).version == 2
     assert ModelRegistry(folder).load_manifest(first.name, 1) == first
+
+
+def test_a_training_beside_another_ends_too(tmp_path: Path) -> None:
+    """The other one has removed the checkpoint that both have kept."""
+
+    def end_another(report: EpochReport) -> None:
+        if report.epoch == report.epochs:
+            train(tmp_path)
+
+    assert train_model(tmp_path, RECIPE, on_epoch=end_another).manifest.version == 2
 
 
 def test_a_version_is_never_overwritten(trained: Made) -> None:
