@@ -53,7 +53,7 @@ def main() -> None:
 
 def locate(extractor: FrameExtractor, frame: Image.Image) -> tuple[LocatedFace, float]:
     """A frame with its landmarks, and the px per mm on its face."""
-    features = read_face(extractor.extract(encode_jpeg(frame)), min_confidence=0.0).features.astype(np.float64)
+    features = read_face(extractor.extract(encode_jpeg(frame)).csv, min_confidence=0.0).features.astype(np.float64)
     landmarks = features[FEATURE_SLICES["landmarks_2d"]].reshape(2, 68).T + 0.5
     return LocatedFace(frame, landmarks), float(features[FEATURE_SLICES["shape_camera"]][0])
 

@@ -61,7 +61,7 @@ def compare_folders(frames_dir: Path, csv_dir: Path) -> list[dict[str, float]]:
     for frame, csv in _pairs(frames_dir, csv_dir):
         try:
             reference = _features("OpenFace", csv.read_bytes())
-            ours = _features("face mesh", extractor.extract(frame.read_bytes()))
+            ours = _features("face mesh", extractor.extract(frame.read_bytes()).csv)
         except FrameError as exc:
             left_out.append(f"{frame.name}: {exc}")
             continue

@@ -15,6 +15,7 @@ from deployments.predictor import Predictor
 from deployments.router import ROUTING
 from serve_app.extractors.facemesh.extractor import FaceMeshExtractor
 from serve_app.extractors.worker import ExtractionWorker
+from serve_app.frames import ExtractedFrame
 from serve_app.settings import AppArgs, Backend, ExtractorSettings
 
 
@@ -33,10 +34,10 @@ class Sleeper:
         self._frame_s = frame_s
         self._csv = csv
 
-    def extract(self, image: bytes, stop: Event | None = None) -> bytes:
+    def extract(self, image: bytes, stop: Event | None = None) -> ExtractedFrame:
         """Sleep, unless nobody waits any more."""
         (stop or Event()).wait(self._frame_s)
-        return self._csv
+        return ExtractedFrame(self._csv, orientation=1)
 
     def check(self) -> None:
         """Sleep never fails."""
@@ -54,7 +55,7 @@ class SleepingExtractor(Extractor):
 
 def build_app(args: SleepingArgs) -> Application:
     """Compose the graph of ``serve_app.app``, with the sleeping extractor in it."""
-    csv = FaceMeshExtractor(ExtractorSettings()).extract(demo_frames(n_frames=1)[0])
+    csv = FaceMeshExtractor(ExtractorSettings()).extract(demo_frames(n_frames=1)[0]).csv
     sleeping = serve.deployment(name="Extractor", request_router_config=ROUTING)(SleepingExtractor)
     extractor = sleeping.bind(args.frame_s, csv)
     parser = serve.deployment(name="CsvParser", request_router_config=ROUTING)(CsvParser).bind(args.parser)

@@ -16,8 +16,8 @@ class Extractor:
 
     async def extract(self, images: list[bytes]) -> Extraction:
         """Extract each image; a frame's failure is a value in its slot."""
-        csvs = await self._worker.extract(images)
-        return Extraction(self._worker.backend, csvs, self._worker.frame_s)
+        frames = await self._worker.extract(images)
+        return Extraction(self._worker.backend, frames, self._worker.frame_s)
 
     async def backend(self) -> Backend:
         """Name what computes the features here."""

@@ -132,8 +132,12 @@ def make_check_set(
     """
     pictures = [portraits.open_picture(portraits.fetch(person, cache_dir)) for person in PEOPLE]
     with closing(make_extractor(ExtractorSettings(backend=backend))) as extractor:
+
+        def extract(image: bytes) -> bytes:
+            return extractor.extract(image).csv
+
         clips: list[_Clip] = []
-        for clip in (clip for shot in shots for clip in _film(shot, n_frames, pictures, extractor.extract)):
+        for clip in (clip for shot in shots for clip in _film(shot, n_frames, pictures, extract)):
             clips.append(clip)
             on_clip(len(clips), len(shots) * _CLIPS_PER_SHOT)
     return _collect(clips)

@@ -23,7 +23,7 @@ from serve_app.errors import (
 )
 from serve_app.fanout import FanOut
 from serve_app.features.table import FaceFeatures
-from serve_app.frames import Frame, check_signature
+from serve_app.frames import ExtractedFrame, Frame, check_signature
 from serve_app.model_names import ModelReference
 from serve_app.predictions import ModelDescription, RowScores
 from serve_app.settings import Backend, PipelineSettings
@@ -35,13 +35,13 @@ _LONE_ATTEMPTS = 2  # of a frame whose replica died: alone, so that a poison fra
 
 @dataclass(frozen=True)
 class Extraction:
-    """What one extractor replica made of some images: a CSV or a failure for each, by which backend, in what time.
+    """What one extractor replica made of some images, a slot for each: by which backend, in what time.
 
     ``frame_s`` is how long one frame took on average, in seconds.
     """
 
     backend: Backend
-    csvs: list[bytes | FrameError]
+    frames: list[ExtractedFrame | FrameError]
     frame_s: float
 
 
@@ -87,11 +87,13 @@ class Scoring:
 class FrameOutcome:
     """How far one frame came: a score, or the error that says why there is none; the CSV wherever one was made.
 
-    ``novelty`` and ``contributions`` are those of its row in ``RowScores``.
+    ``orientation`` is that of ``ExtractedFrame``; ``novelty`` and ``contributions`` are those of its row in
+    ``RowScores``.
     """
 
     frame: Frame
     csv: bytes | None = None
+    orientation: int | None = None
     face: FaceFeatures | None = None
     score: float | None = None
     novelty: float | None = None
@@ -201,7 +203,7 @@ class Pipeline:
     ) -> list[FrameOutcome]:
         if extraction.backend != stages.backend:
             raise BackendMismatch(f"an {extraction.backend} extractor took part, but the model is for {stages.backend}")
-        outcomes = [_with_csv(frame, csv) for frame, csv in zip(frames, extraction.csvs, strict=True)]
+        outcomes = [_after_extraction(*pair) for pair in zip(frames, extraction.frames, strict=True)]
         failed = [outcome for outcome in outcomes if outcome.error]
         extracted = [outcome for outcome in outcomes if outcome.csv is not None]
         if not extracted:
@@ -249,8 +251,10 @@ async def _score_faces(outcomes: Sequence[FrameOutcome], stages: _Stages) -> lis
     return faceless + [_with_score(outcome, row) for outcome, row in zip(with_face, rows, strict=True)]
 
 
-def _with_csv(frame: Frame, csv: bytes | FrameError) -> FrameOutcome:
-    return FrameOutcome(frame, error=csv) if isinstance(csv, FrameError) else FrameOutcome(frame, csv=csv)
+def _after_extraction(frame: Frame, extracted: ExtractedFrame | FrameError) -> FrameOutcome:
+    if isinstance(extracted, FrameError):
+        return FrameOutcome(frame, error=extracted)
+    return FrameOutcome(frame, csv=extracted.csv, orientation=extracted.orientation)
 
 
 def _with_face(outcome: FrameOutcome, face: FaceFeatures | FrameError) -> FrameOutcome:

@@ -60,7 +60,8 @@ class Scorer:
     def score(self, images: Sequence[bytes]) -> list[float | None]:
         """Score each image."""
         chunks = [images[start : start + CHUNK] for start in range(0, len(images), CHUNK)]
-        return self._detection.score([csv for chunk in chunks for csv in self._extractor.extract_chunk(chunk)])
+        frames = [frame for chunk in chunks for frame in self._extractor.extract_chunk(chunk)]
+        return self._detection.score([frame if isinstance(frame, FrameError) else frame.csv for frame in frames])
 
 
 def answer(scores: list[float | None]) -> Answer:

@@ -22,7 +22,7 @@ from pathlib import Path
 from serve_app.extractors.facemesh.extractor import FaceMeshExtractor
 from serve_app.settings import ExtractorSettings
 frame = Path(sys.argv[1])
-frame.with_suffix(".csv").write_bytes(FaceMeshExtractor(ExtractorSettings()).extract(frame.read_bytes()))
+frame.with_suffix(".csv").write_bytes(FaceMeshExtractor(ExtractorSettings()).extract(frame.read_bytes()).csv)
 """
 
 

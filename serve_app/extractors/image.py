@@ -8,12 +8,12 @@ import numpy as np
 from PIL import Image
 
 from serve_app.errors import Undecodable
-from serve_app.frames import read_orientation
 
 FORMATS = ("JPEG", "PNG", "BMP")
 MIN_LONG_SIDE_PX = 640  # a JPEG decodes at 1/2, 1/4 or 1/8 for little; below 640 px small faces get lost
 
 _NOT_WHOLE = f"the bytes are not a whole {', '.join(FORMATS[:-1])} or {FORMATS[-1]} image; send the file again"
+_EXIF_ORIENTATION = 0x0112
 _PNG_TAIL_BYTES = 4096  # some writers append a little after the last chunk
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -57,7 +57,7 @@ def decode(image: bytes, *, max_pixels: int, full: bool = False) -> Picture:
             opened.load()
             if opened.format == "PNG" and b"IEND" not in image[-_PNG_TAIL_BYTES:]:
                 raise Undecodable(_NOT_WHOLE)  # Pillow reads a PNG whose last chunk is cut off
-            orientation = read_orientation(opened)
+            orientation = _read_orientation(opened)
             pixels = _rgb(opened)
     except _TOO_LARGE as exc:
         raise Undecodable("the image is far over the pixel limit; send a smaller one") from exc
@@ -69,18 +69,27 @@ def decode(image: bytes, *, max_pixels: int, full: bool = False) -> Picture:
     return Picture(pixels, scale, (height, width) if orientation >= 5 else (width, height), orientation)
 
 
-def make_upright(image: bytes, *, max_pixels: int) -> bytes:
-    """Return the image as it is, or where EXIF says that it lies otherwise, a PNG of it upright.
+@dataclass(frozen=True)
+class UprightImage:
+    """An image's bytes that need no turning, and the EXIF orientation (1 to 8) of those that they were made from."""
+
+    image: bytes
+    orientation: int
+
+
+def make_upright(image: bytes, *, max_pixels: int) -> UprightImage:
+    """Take the image as it is, or where EXIF says that it lies otherwise, make a PNG of it upright.
 
     Raises:
         Undecodable: as ``decode``.
     """
-    if decode(image, max_pixels=max_pixels).orientation == 1:
-        return image
+    orientation = decode(image, max_pixels=max_pixels).orientation
+    if orientation == 1:
+        return UprightImage(image, orientation)
     file = BytesIO()
     upright = decode(image, max_pixels=max_pixels, full=True).pixels
     upright.save(file, "PNG", compress_level=1)  # lossless, and read once by a process of this machine
-    return file.getvalue()
+    return UprightImage(file.getvalue(), orientation)
 
 
 def _check_size(opened: Image.Image, max_pixels: int) -> None:
@@ -90,6 +99,15 @@ def _check_size(opened: Image.Image, max_pixels: int) -> None:
             f"the image is {opened.width} x {opened.height}, {n_pixels / 1e6:.1f} megapixels; "
             f"at most {max_pixels / 1e6:.1f} are decoded: send a smaller one"
         )
+
+
+def _read_orientation(opened: Image.Image) -> int:
+    """Read the EXIF orientation (1 to 8) of a picture; 1, upright, where its metadata is absent or damaged."""
+    try:
+        orientation = opened.getexif().get(_EXIF_ORIENTATION, 1)
+    except (OSError, SyntaxError, ValueError, struct.error, OverflowError):
+        return 1
+    return orientation if orientation in range(1, 9) else 1
 
 
 def _draft(opened: Image.Image) -> None:

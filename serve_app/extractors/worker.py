@@ -9,6 +9,7 @@ from threading import Event
 from typing import ClassVar, Protocol, TypeVar, runtime_checkable
 
 from serve_app.errors import ExtractionFailed, FrameError
+from serve_app.frames import ExtractedFrame
 from serve_app.settings import Backend
 
 logger = logging.getLogger(__name__)
@@ -17,11 +18,11 @@ Done = TypeVar("Done")
 
 
 class FrameExtractor(Protocol):
-    """A backend: one image to the bytes of its OpenFace CSV. Not thread-safe but for ``check``."""
+    """A backend: one image to its OpenFace CSV. Not thread-safe but for ``check``."""
 
     backend: ClassVar[Backend]
 
-    def extract(self, image: bytes, stop: Event | None = None) -> bytes:
+    def extract(self, image: bytes, stop: Event | None = None) -> ExtractedFrame:
         """Extract the face, or the zero row where there is none; raises FrameError for what cannot be read.
 
         Once ``stop`` is set nobody waits for the CSV: what would take seconds is given up.
@@ -41,7 +42,7 @@ class FrameExtractor(Protocol):
 class ChunkExtractor(Protocol):
     """A backend that takes less time for frames together than one by one."""
 
-    def extract_chunk(self, images: Sequence[bytes], stop: Event | None = None) -> list[bytes | FrameError]:
+    def extract_chunk(self, images: Sequence[bytes], stop: Event | None = None) -> list[ExtractedFrame | FrameError]:
         """Extract several images together: a slot for each."""
         ...
 
@@ -57,7 +58,7 @@ class ExtractionWorker:
         self._turn = asyncio.Semaphore(1)
         self._stop = Event()
 
-    async def extract(self, images: Sequence[bytes]) -> list[bytes | FrameError]:
+    async def extract(self, images: Sequence[bytes]) -> list[ExtractedFrame | FrameError]:
         """Extract each image in order. When a caller is cancelled the frame in hand is given up soon, the rest now."""
         async with self._turn:  # whole chunks in turn: the first to come is the first to be done
             self._stop = stop = Event()
@@ -85,14 +86,14 @@ class ExtractionWorker:
 
     def _extract_chunk(
         self, extractor: ChunkExtractor, images: Sequence[bytes], stop: Event
-    ) -> list[bytes | FrameError]:
+    ) -> list[ExtractedFrame | FrameError]:
         try:
             return extractor.extract_chunk(images, stop)
         except Exception:
             logger.exception("the %s extractor failed on %d frames: each by itself", self.backend, len(images))
             return [self._extract(image, stop) for image in images]
 
-    def _extract(self, image: bytes, stop: Event) -> bytes | FrameError:
+    def _extract(self, image: bytes, stop: Event) -> ExtractedFrame | FrameError:
         try:
             return self._extractor.extract(image, stop)
         except FrameError as error:

@@ -62,7 +62,7 @@ class FrameBody(_Body):
     model: str
     status: FrameStatus
     error: str | None
-    orientation: int | None = Field(description="EXIF orientation the frame was turned upright by; 1: none")
+    orientation: int | None = Field(description="EXIF orientation it was turned upright by; 1: none; null: no CSV")
     out_of_distribution: bool | None = Field(
         description="true: the model knows no such face, or too much of it is cut off; its score means little. "
         "null: no score, or a model that cannot tell"
@@ -175,7 +175,7 @@ def frame_body(
         model=model.name,
         status=outcome.error.status if outcome.error else "ok",
         error=str(outcome.error) if outcome.error else None,
-        orientation=outcome.frame.exif_orientation,
+        orientation=outcome.orientation,
         out_of_distribution=prediction.is_out_of_distribution if prediction else None,
     )
     return body.model_copy(update=_included(outcome, outcome.face, include)) if outcome.face else body

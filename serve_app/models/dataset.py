@@ -14,6 +14,7 @@ Videos that share an identity or a source, however many videos lie between them,
 
 import csv
 import logging
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
@@ -203,10 +204,10 @@ def _csvs(place: Path) -> list[Path]:
 
 
 def _check_named_once(labels_file: Path, videos: Sequence[_Video]) -> None:
-    lines: dict[Path, int] = {}
+    lines: dict[str, int] = {}
     for video in videos:
         for path in video.csvs:
-            file = path.resolve()  # which may be named in several ways, as a.csv and as x/../a.csv
+            file = os.path.realpath(path)  # which may be named in several ways, as a.csv and as x/../a.csv
             if file in lines:
                 raise DatasetInvalid(f"{labels_file}, line {video.line}: line {lines[file]} has named {path} already")
             lines[file] = video.line

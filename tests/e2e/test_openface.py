@@ -23,13 +23,14 @@ from PIL import Image
 
 from serve_app.addresses import free_port
 from serve_app.client import BatchDeepfakeClient
-from serve_app.errors import ExtractionFailed, FrameTimeout
+from serve_app.errors import ExtractionFailed, FrameError, FrameTimeout
 from serve_app.extractors.openface.cold import ColdExtractor
 from serve_app.extractors.openface.extractor import OpenFaceExtractor
 from serve_app.extractors.openface.folders import sweep
 from serve_app.extractors.openface.warm import WarmProcess
 from serve_app.extractors.worker import ExtractionWorker
 from serve_app.features.table import read_face, write_face
+from serve_app.frames import ExtractedFrame
 from serve_app.launcher import running_service
 from serve_app.settings import ExtractorSettings, LaunchSettings, OpenFaceSettings
 
@@ -91,7 +92,7 @@ def csvs(
     cold = ColdExtractor(settings_for(tmp_path_factory.mktemp("cold")), binary)
     outcomes = cold.extract_chunk(frames)
     cold.close()
-    return [outcome for outcome in outcomes if isinstance(outcome, bytes)]
+    return csvs_of(outcomes)
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +103,10 @@ def extractor(binary: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     yield warm
     warm.close()
     assert list(settings.openface.temp_dir.iterdir()) == []
+
+
+def csvs_of(outcomes: list[ExtractedFrame | FrameError]) -> list[bytes]:
+    return [outcome.csv for outcome in outcomes if isinstance(outcome, ExtractedFrame)]
 
 
 def settings_for(temp_dir: Path, **options: object) -> ExtractorSettings:
@@ -123,7 +128,7 @@ def wait_until(condition: Callable[[], bool], *, timeout_s: float = 30) -> None:
 
 def test_warm_csvs_are_byte_identical(extractor: OpenFaceExtractor, frames: list[bytes], csvs: list[bytes]) -> None:
     """In the order of the video."""
-    assert [extractor.extract(frame) for frame in frames] == csvs
+    assert [extractor.extract(frame).csv for frame in frames] == csvs
 
 
 def test_the_order_of_frames_does_not_matter(
@@ -131,7 +136,7 @@ def test_the_order_of_frames_does_not_matter(
 ) -> None:
     """A frame's CSV holds nothing of the frames before it."""
     shuffled = random.Random(3).sample(range(len(frames)), len(frames))
-    assert [extractor.extract(frames[index]) for index in shuffled] == [csvs[index] for index in shuffled]
+    assert [extractor.extract(frames[index]).csv for index in shuffled] == [csvs[index] for index in shuffled]
 
 
 def test_three_hundred_frames_in_one_life_do_not_drift(
@@ -140,7 +145,7 @@ def test_three_hundred_frames_in_one_life_do_not_drift(
     """The same process, the same bytes."""
     before = process_of(extractor)
     for _ in range(10):
-        assert [extractor.extract(frame) for frame in frames] == csvs
+        assert [extractor.extract(frame).csv for frame in frames] == csvs
     assert process_of(extractor) == before
 
 
@@ -148,8 +153,8 @@ def test_frames_without_a_face_are_reported_as_such(extractor: OpenFaceExtractor
     """Before and after one with a face."""
     faceless = sorted((GOLDEN / "noface" / "frames").iterdir())
     for path in (*faceless, *faceless):
-        assert extractor.extract(path.read_bytes()) == NO_FACE, path.name
-        assert extractor.extract(frames[0]) != NO_FACE
+        assert extractor.extract(path.read_bytes()).csv == NO_FACE, path.name
+        assert extractor.extract(frames[0]).csv != NO_FACE
 
 
 def test_a_phone_photo_is_turned_upright(extractor: OpenFaceExtractor, frames: list[bytes]) -> None:
@@ -161,15 +166,17 @@ def test_a_phone_photo_is_turned_upright(extractor: OpenFaceExtractor, frames: l
     plain, tagged = BytesIO(), BytesIO()
     lying.save(plain, "PNG")
     lying.save(tagged, "PNG", exif=exif)
-    assert extractor.extract(plain.getvalue()) == NO_FACE
-    assert read_face(extractor.extract(tagged.getvalue()), min_confidence=0.9)
+    assert extractor.extract(plain.getvalue()).csv == NO_FACE
+    turned = extractor.extract(tagged.getvalue())
+    assert turned.orientation == 6
+    assert read_face(turned.csv, min_confidence=0.9)
 
 
 def test_an_idle_process_stays_warm(extractor: OpenFaceExtractor, frames: list[bytes], csvs: list[bytes]) -> None:
     """OpenCV gives up a file that takes more than 30 s to open, and OpenFace would end."""
     before, began = process_of(extractor), time.monotonic()
     wait_until(lambda: time.monotonic() - began > 35, timeout_s=40)
-    assert extractor.extract(frames[0]) == csvs[0]
+    assert extractor.extract(frames[0]).csv == csvs[0]
     assert process_of(extractor) == before
 
 
@@ -181,10 +188,10 @@ def test_several_workers_and_requests_make_no_difference(
     settings = settings_for(tmp_path)
     workers = [ExtractionWorker(OpenFaceExtractor(settings, binary)) for _ in range(2)]
 
-    async def extract_all() -> list[object]:
+    async def extract_all() -> list[bytes]:
         starts = range(0, len(frames), frames_per_call)
         calls = [workers[start % 2].extract(frames[start : start + frames_per_call]) for start in starts]
-        return [csv for chunk in await asyncio.gather(*calls) for csv in chunk]
+        return [csv for chunk in await asyncio.gather(*calls) for csv in csvs_of(chunk)]
 
     assert asyncio.run(extract_all()) == csvs
     for worker in workers:
@@ -197,14 +204,14 @@ def test_lives_of_a_few_frames_make_no_difference(
 ) -> None:
     """Each process takes eight of them."""
     extractor = OpenFaceExtractor(settings_for(tmp_path, slots=10), binary)
-    assert [extractor.extract(frame) for frame in frames] == csvs
+    assert [extractor.extract(frame).csv for frame in frames] == csvs
     extractor.close()
 
 
 def test_cold_csvs_are_byte_identical(binary: Path, frames: list[bytes], csvs: list[bytes], tmp_path: Path) -> None:
     """Where there are no FIFOs."""
     cold = ColdExtractor(settings_for(tmp_path), binary)
-    assert cold.extract_chunk(frames) == csvs
+    assert csvs_of(cold.extract_chunk(frames)) == csvs
     cold.close()
 
 
@@ -223,7 +230,7 @@ def test_a_kill_in_the_middle_costs_one_frame(
                 extractor.extract(frame)
             killed = time.monotonic()
             continue
-        answered.append(extractor.extract(frame))
+        answered.append(extractor.extract(frame).csv)
         if index == 8:
             assert time.monotonic() - killed < 3 * load_s + 1
     extractor.close()
@@ -236,7 +243,7 @@ def test_a_process_that_stands_still_is_replaced(binary: Path, frames: list[byte
     os.kill(process_of(extractor), signal.SIGSTOP)
     with pytest.raises(FrameTimeout):
         extractor.extract(frames[0])
-    assert extractor.extract(frames[0]) != NO_FACE
+    assert extractor.extract(frames[0]).csv != NO_FACE
     os.kill(process_of(extractor), signal.SIGSTOP)
     stop = Event()
     stop.set()

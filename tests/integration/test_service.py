@@ -44,7 +44,7 @@ def test_scores_over_http_are_those_of_the_model_offline(service: RunningService
     """Extraction, CSV, transport and batching change nothing: to 1e-5, for 1 frame or 30."""
     extractor = FaceMeshExtractor(ExtractorSettings())
     detectors = Detectors(ModelRegistry(PRETRAINED_DIR), resolve_device("cpu"))
-    rows = np.stack([read_face(extractor.extract(frame), min_confidence=0.0).features for frame in frames])
+    rows = np.stack([read_face(extractor.extract(frame).csv, min_confidence=0.0).features for frame in frames])
     offline = detectors.find(DEFAULT_MODEL, "facemesh").scores(rows)
     together = [frame["prediction"]["score"] for frame in service.post(*frames).json()["predictions"]]
     alone = service.post(frames[7]).json()["predictions"][0]["prediction"]["score"]
@@ -54,7 +54,7 @@ def test_scores_over_http_are_those_of_the_model_offline(service: RunningService
 
 def test_reasons_over_http_are_those_of_the_model_offline(service: RunningService, frames: list[bytes]) -> None:
     """And so is what is known of the frame's novelty."""
-    csv = FaceMeshExtractor(ExtractorSettings()).extract(frames[0])
+    csv = FaceMeshExtractor(ExtractorSettings()).extract(frames[0]).csv
     detector = Detectors(ModelRegistry(PRETRAINED_DIR), resolve_device("cpu")).find(DEFAULT_MODEL, "facemesh")
     offline = detector.judge(read_face(csv, min_confidence=0.0).features[None], with_reasons=True)
     [frame] = service.post(frames[0], include="reasons").json()["predictions"]

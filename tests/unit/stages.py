@@ -9,6 +9,7 @@ import numpy.typing as npt
 from serve_app.errors import ExtractionFailed, FrameError, ReplicaLost
 from serve_app.features.schema import FEATURE_COLUMNS
 from serve_app.features.table import FaceFeatures, read_faces, write_face
+from serve_app.frames import ExtractedFrame
 from serve_app.pipeline import Extraction
 from serve_app.predictions import REASON_GROUPS, ModelDescription, RowScores
 from serve_app.settings import Backend
@@ -70,7 +71,7 @@ class StageExtractor:
                 await asyncio.sleep(60)
             finally:
                 self.cancelled += 1
-        return Extraction("facemesh", [_extract(content) for content in images], self.frame_s)
+        return Extraction("facemesh", [_extracted(content) for content in images], self.frame_s)
 
 
 class StageParser:
@@ -96,9 +97,13 @@ class StagePredictor:
         return RowScores(scores, novelty if self.knows_novelty else None, reasons if with_reasons else None)
 
 
-def _extract(content: bytes) -> bytes | FrameError:
+def _extracted(content: bytes) -> ExtractedFrame | FrameError:
     if content == BREAKS_EXTRACTOR:
         return ExtractionFailed("the extractor failed on this frame")
+    return ExtractedFrame(_csv(content), orientation=1)
+
+
+def _csv(content: bytes) -> bytes:
     if content == NO_FACE:
         return write_face({"confidence": 0.0, "success": 0.0})
     if content == UNSURE:

@@ -42,7 +42,7 @@ def test_no_frame_shows_beyond_the_portrait(frames: list[bytes]) -> None:
 
 def test_every_frame_holds_a_sure_face_that_moves(frames: list[bytes], extractor: FaceMeshExtractor) -> None:
     """The head sways by more than a centimetre and the lips open and close."""
-    csvs = [extractor.extract(frame) for frame in frames]
+    csvs = [extractor.extract(frame).csv for frame in frames]
     faces = np.stack([read_face(csv, min_confidence=0.9).features for csv in csvs])
     translation = faces[:, FEATURE_SLICES["pose_translation"]]
     landmark_y = faces[:, FEATURE_SLICES["landmarks_2d"]][:, 68:]

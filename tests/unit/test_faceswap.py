@@ -54,7 +54,7 @@ def test_a_patchs_brightness_leaves_no_trace(inside: npt.NDArray[np.bool_]) -> N
 
 
 def locate(picture: Image.Image, extractor: FaceMeshExtractor) -> LocatedFace:
-    row = read_face(extractor.extract(encode_jpeg(picture)), min_confidence=0.7).features
+    row = read_face(extractor.extract(encode_jpeg(picture)).csv, min_confidence=0.7).features
     return LocatedFace(picture, row[FEATURE_SLICES["landmarks_2d"]].reshape(2, 68).T.astype(np.float64) + 0.5)
 
 

@@ -1,12 +1,8 @@
 """Uploads to frames."""
 
-from io import BytesIO
-
 import pytest
-from PIL import Image
 
 from serve_app.errors import NoFiles, PayloadTooLarge, TooManyFrames, Undecodable, UnsupportedFileType
-from serve_app.extractors.image import decode
 from serve_app.frames import Frame, Upload, accept_uploads, check_signature
 
 
@@ -50,41 +46,3 @@ def test_anything_else_is_undecodable(image: bytes) -> None:
     """One frame's failure, not the request's."""
     with pytest.raises(Undecodable):
         check_signature(Frame(0, image))
-
-
-@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
-@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
-def test_the_exif_orientation_is_read(kind: str, orientation: int) -> None:
-    """What a phone writes when it is held another way."""
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    file = BytesIO()
-    Image.new("RGB", (8, 8)).save(file, kind, exif=exif)
-    assert Frame(0, file.getvalue()).exif_orientation == orientation
-
-
-def test_exif_is_found_behind_long_segments() -> None:
-    """As colour profiles are, of 64 KiB each."""
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    file = BytesIO()
-    Image.new("RGB", (8, 8)).save(file, "JPEG", exif=exif)
-    comment = b"\xff\xfe\xff\xff" + bytes(65533)
-    assert Frame(0, b"\xff\xd8" + 3 * comment + file.getvalue()[2:]).exif_orientation == 6
-
-
-@pytest.mark.parametrize(
-    ("image", "orientation"),
-    [(b"", None), (b"text", None), (b"\xff\xd8\xff without", 1), (b"\xff\xd8\xff broken Exif", None)],
-)
-def test_a_frame_without_exif_is_as_it_is(image: bytes, orientation: int | None) -> None:
-    """1 where there is none, None where nothing can be read."""
-    assert Frame(0, image).exif_orientation == orientation
-
-
-@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
-def test_damaged_exif_leaves_a_picture_upright() -> None:
-    """Here as in the extractors: the answer must say what was done."""
-    file = BytesIO()
-    Image.new("RGB", (8, 8)).save(file, "JPEG", exif=b"Exif\0\0MM\0*\0\0\0\x08\0\xff\x01\x12")
-    assert Frame(0, file.getvalue()).exif_orientation == decode(file.getvalue(), max_pixels=64).orientation == 1

@@ -19,6 +19,7 @@ from serve_app.extractors.facemesh.search import MIN_TILED_SIDE_PX, FaceSearch, 
 from serve_app.extractors.image import Picture, decode
 from serve_app.features.geometry import Camera
 from serve_app.features.table import write_face, write_features
+from serve_app.frames import ExtractedFrame
 from serve_app.settings import Backend, ExtractorSettings
 
 Array = npt.NDArray[np.float64]
@@ -51,26 +52,26 @@ class FaceMeshExtractor:
         self._iris_network = networks.iris
         self._lock = Lock()  # an interpreter's tensors belong to the call that filled them
 
-    def extract(self, image: bytes, stop: Event | None = None) -> bytes:
+    def extract(self, image: bytes, stop: Event | None = None) -> ExtractedFrame:
         """Turn one image into OpenFace's CSV of one row; without a face the row is zero, success included.
 
         Raises:
             Undecodable: the bytes are not a picture that this service reads.
             ExtractionFailed: what was found fits no head in front of the camera, or ``stop`` is set.
         """
-        [csv] = self.extract_chunk([image], stop)
-        if isinstance(csv, FrameError):
-            raise csv
-        return csv
+        [extracted] = self.extract_chunk([image], stop)
+        if isinstance(extracted, FrameError):
+            raise extracted
+        return extracted
 
-    def extract_chunk(self, images: Sequence[bytes], stop: Event | None = None) -> list[bytes | FrameError]:
+    def extract_chunk(self, images: Sequence[bytes], stop: Event | None = None) -> list[ExtractedFrame | FrameError]:
         """Extract several images, all of them one step after the other: a CSV, or why there is none, for each.
 
         A step finds its network's weights and its code still in the cache from the frame before: in a chunk of 15,
         a frame takes a tenth to a fifth less time than alone. The CSVs are the same.
         """
         with self._lock:
-            return [csv for group in self._decoded(images, stop) for csv in self._extract(group)]
+            return [frame for group in self._decoded(images, stop) for frame in self._extract(group)]
 
     def check(self) -> None:
         """Loaded networks do not break."""
@@ -95,7 +96,7 @@ class FaceMeshExtractor:
                 group, n_pixels = [], 0
         yield group
 
-    def _extract(self, sights: Sequence[_Sight | FrameError]) -> list[bytes | FrameError]:
+    def _extract(self, sights: Sequence[_Sight | FrameError]) -> list[ExtractedFrame | FrameError]:
         for step in (self._detect, self._lay_mesh, self._find_eyes):
             sights = _each(step, sights)
         return _each(self._finish, sights)
@@ -115,10 +116,10 @@ class FaceMeshExtractor:
             return sight
         return replace(sight, eyes=find_eyes(self._iris_network, sight.picture.pixels, sight.mesh.points))
 
-    def _finish(self, sight: _Sight) -> bytes:
+    def _finish(self, sight: _Sight) -> ExtractedFrame:
         if sight.mesh is None and max(sight.picture.full_size) >= MIN_TILED_SIDE_PX:
             sight = self._search_tiles(sight)
-        return _write(sight)
+        return ExtractedFrame(_write(sight), sight.picture.orientation)
 
     def _search_tiles(self, sight: _Sight) -> _Sight:
         """Look for a small face, from the decoding on: a large picture in full is held for no longer than this."""

@@ -10,13 +10,14 @@ from threading import Event
 from typing import ClassVar
 
 from serve_app.errors import ExtractionFailed, FrameError, OpenFaceUnusable
-from serve_app.extractors.image import make_upright
+from serve_app.extractors.image import UprightImage, make_upright
 from serve_app.extractors.openface.cores import claim_core
 from serve_app.extractors.openface.folders import ScratchFolder, sweep
 from serve_app.extractors.openface.patience import LOADING, Patience
 from serve_app.extractors.openface.portrait import draw_speck
 from serve_app.extractors.openface.process import SlotProcess, slot_names
 from serve_app.extractors.openface.row import checked_csv
+from serve_app.frames import ExtractedFrame
 from serve_app.settings import Backend, ExtractorSettings
 
 logger = logging.getLogger(__name__)
@@ -43,27 +44,27 @@ class ColdExtractor:
             self.close()
             raise OpenFaceUnusable(f"{binary} does not answer as OpenFace does: {tried}") from tried
 
-    def extract(self, image: bytes, stop: Event | None = None) -> bytes:
+    def extract(self, image: bytes, stop: Event | None = None) -> ExtractedFrame:
         """Extract one frame by a process of its own; raises FrameError."""
-        [csv] = self.extract_chunk([image], stop)
-        if isinstance(csv, FrameError):
-            raise csv
-        return csv
+        [extracted] = self.extract_chunk([image], stop)
+        if isinstance(extracted, FrameError):
+            raise extracted
+        return extracted
 
-    def extract_chunk(self, images: Sequence[bytes], stop: Event | None = None) -> list[bytes | FrameError]:
+    def extract_chunk(self, images: Sequence[bytes], stop: Event | None = None) -> list[ExtractedFrame | FrameError]:
         """Extract each image, or say why not, by as few processes as it takes."""
-        outcomes: dict[int, bytes | FrameError] = {}
-        waiting: dict[int, bytes] = {}
+        outcomes: dict[int, ExtractedFrame | FrameError] = {}
+        waiting: dict[int, UprightImage] = {}
         for index, image in enumerate(images):
             try:
                 waiting[index] = make_upright(image, max_pixels=self._max_pixels)
             except FrameError as error:
                 outcomes[index] = error
         while waiting and not (stop is not None and stop.is_set()):
-            csvs = self._run(list(waiting.values()), stop)
+            csvs = self._run([upright.image for upright in waiting.values()], stop)
             for index, csv in zip(list(waiting), csvs, strict=False):  # fewer where the process did not come further
-                outcomes[index] = csv
-                del waiting[index]
+                upright = waiting.pop(index)
+                outcomes[index] = csv if isinstance(csv, FrameError) else ExtractedFrame(csv, upright.orientation)
         outcomes |= {index: ExtractionFailed("the caller left before this frame was begun") for index in waiting}
         return [outcomes[index] for index in range(len(images))]
 

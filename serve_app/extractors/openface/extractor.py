@@ -12,6 +12,7 @@ from serve_app.extractors.openface.folders import sweep
 from serve_app.extractors.openface.patience import LOADING, Patience
 from serve_app.extractors.openface.supervisor import Supervisor
 from serve_app.extractors.openface.warm import WarmProcess
+from serve_app.frames import ExtractedFrame
 from serve_app.settings import Backend, ExtractorSettings
 
 logger = logging.getLogger(__name__)
@@ -44,7 +45,7 @@ class OpenFaceExtractor:
             self.close()
             raise
 
-    def extract(self, image: bytes, stop: Event | None = None) -> bytes:
+    def extract(self, image: bytes, stop: Event | None = None) -> ExtractedFrame:
         """Have OpenFace look at one image; a row without a face is zero.
 
         Raises:
@@ -58,9 +59,10 @@ class OpenFaceExtractor:
         except OpenFaceUnusable as exc:
             raise ExtractionFailed("OpenFace does not start at the moment; send this frame again in a minute") from exc
         try:
-            return process.extract(upright, Patience(self._settings.frame_timeout_s, stop))
+            csv = process.extract(upright.image, Patience(self._settings.frame_timeout_s, stop))
         finally:
             self._supervisor.settle()
+        return ExtractedFrame(csv, upright.orientation)
 
     def check(self) -> None:
         """Raise OpenFaceUnusable if the process is dead and cannot be started again."""

@@ -84,10 +84,27 @@ def test_exif_orientation_turns_the_picture_upright(gradient: Image.Image, encod
     assert (np.asarray(picture.pixels) == np.asarray(gradient)).all()
 
 
+def test_the_orientation_may_be_anywhere_in_the_file(gradient: Image.Image, encode: Encode) -> None:
+    """Behind a PNG's pixels, behind a JPEG's colour profile of several segments, in XMP alone."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    png, jpeg = encode(gradient, exif=exif), encode(gradient, "JPEG", exif=exif)
+    chunk, end = png.index(b"eXIf") - 4, png.index(b"IDAT") - 4
+    behind_pixels = png[:chunk] + png[end:-12] + png[chunk:end] + png[-12:]
+    segment = b"\xff\xfe\xff\xff" + bytes(65533)
+    xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
+    for image in (
+        behind_pixels,
+        jpeg[:2] + 3 * segment + jpeg[2:],
+        encode(gradient, "JPEG", xmp=xmp),
+    ):
+        assert decode(image, max_pixels=MAX_PIXELS).orientation == 6
+
+
 def test_an_upright_image_keeps_its_bytes(gradient: Image.Image, encode: Encode) -> None:
     """Another encoding of the same picture moves landmarks by pixels."""
     image = encode(gradient, "JPEG")
-    assert make_upright(image, max_pixels=MAX_PIXELS) is image
+    assert make_upright(image, max_pixels=MAX_PIXELS).image is image
 
 
 def test_an_image_on_its_side_becomes_an_upright_png(gradient: Image.Image, encode: Encode) -> None:
@@ -96,7 +113,8 @@ def test_an_image_on_its_side_becomes_an_upright_png(gradient: Image.Image, enco
     exif = Image.Exif()
     exif[0x0112] = 6
     upright = make_upright(encode(large.transpose(Image.Transpose.ROTATE_90), exif=exif), max_pixels=MAX_PIXELS)
-    with Image.open(BytesIO(upright)) as opened:
+    assert upright.orientation == 6
+    with Image.open(BytesIO(upright.image)) as opened:
         assert (opened.format, opened.getexif().get(0x0112)) == ("PNG", None)
         assert (np.asarray(opened) == np.asarray(large)).all()
 

@@ -9,7 +9,12 @@ import pytest
 
 from serve_app.errors import ExtractionFailed, FrameError, OpenFaceUnusable, Undecodable
 from serve_app.extractors.worker import ExtractionWorker
+from serve_app.frames import ExtractedFrame
 from serve_app.settings import Backend
+
+
+def extracted(csv: bytes) -> ExtractedFrame:
+    return ExtractedFrame(csv, orientation=1)
 
 
 class Echo:
@@ -33,7 +38,7 @@ class Echo:
     def close(self) -> None:
         self.closed = True
 
-    def extract(self, image: bytes, stop: threading.Event | None = None) -> bytes:
+    def extract(self, image: bytes, stop: threading.Event | None = None) -> ExtractedFrame:
         assert stop is not None
         self.stops.append(stop)
         self.begun.set()
@@ -44,22 +49,24 @@ class Echo:
             raise Undecodable("not a picture")
         if image == b"bug":
             raise ZeroDivisionError("secret")
-        return image
+        return extracted(image)
 
 
 class Chunks(Echo):
     """Gives all images back together."""
 
-    def extract_chunk(self, images: Sequence[bytes], stop: threading.Event | None = None) -> list[bytes | FrameError]:
+    def extract_chunk(
+        self, images: Sequence[bytes], stop: threading.Event | None = None
+    ) -> list[ExtractedFrame | FrameError]:
         if b"bug" in images:
             raise ZeroDivisionError
-        return [b"+".join(images)] * len(images)
+        return [extracted(b"+".join(images))] * len(images)
 
 
 def test_each_image_has_its_slot(caplog: pytest.LogCaptureFixture) -> None:
     """A failure stands where its image stood; a bug is logged, and not told."""
     slots = asyncio.run(ExtractionWorker(Echo()).extract([b"a", b"unreadable", b"bug", b"b"]))
-    assert (slots[0], slots[3]) == (b"a", b"b")
+    assert (slots[0], slots[3]) == (extracted(b"a"), extracted(b"b"))
     assert isinstance(slots[1], Undecodable)
     assert isinstance(slots[2], ExtractionFailed)
     assert "secret" not in str(slots[2])
@@ -112,7 +119,7 @@ def test_a_caller_that_leaves_is_told_to_the_extractor() -> None:
         await asyncio.wait([abandoned])
         assert echo.stops[0].is_set()
         echo.gate.set()
-        assert await following == [b"2"]
+        assert await following == [extracted(b"2")]
 
     asyncio.run(cancel())
     assert echo.stops[0] is not echo.stops[1]
@@ -120,13 +127,13 @@ def test_a_caller_that_leaves_is_told_to_the_extractor() -> None:
 
 def test_an_extractor_of_chunks_is_given_whole_chunks() -> None:
     """It takes less time for frames together."""
-    assert asyncio.run(ExtractionWorker(Chunks()).extract([b"1", b"2"])) == [b"1+2", b"1+2"]
+    assert asyncio.run(ExtractionWorker(Chunks()).extract([b"1", b"2"])) == [extracted(b"1+2")] * 2
 
 
 def test_a_bug_on_one_frame_of_a_chunk_costs_that_frame(caplog: pytest.LogCaptureFixture) -> None:
     """The others are extracted one by one."""
     slots = asyncio.run(ExtractionWorker(Chunks()).extract([b"1", b"bug", b"2"]))
-    assert (slots[0], slots[2]) == (b"1", b"2")
+    assert (slots[0], slots[2]) == (extracted(b"1"), extracted(b"2"))
     assert isinstance(slots[1], ExtractionFailed)
     assert "each by itself" in caplog.text
 

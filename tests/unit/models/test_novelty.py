@@ -117,7 +117,7 @@ def extracted(extractor: FaceMeshExtractor, frames: list[bytes], box: tuple[int,
             picture.crop(box).save(file, "BMP")  # without loss, and sooner than a PNG
         return file.getvalue()
 
-    return np.stack([read_face(extractor.extract(cropped(frame)), min_confidence=0.7).features for frame in frames])
+    return np.stack([read_face(extractor.extract(cropped(frame)).csv, min_confidence=0.7).features for frame in frames])
 
 
 def load(

@@ -13,7 +13,7 @@ from serve_app.models.detector import Detector
 
 
 def assert_real(detector: Detector, extractor: FaceMeshExtractor, frames: Sequence[bytes]) -> None:
-    rows = [read_face(extractor.extract(frame), min_confidence=0.7).features for frame in frames]
+    rows = [read_face(extractor.extract(frame).csv, min_confidence=0.7).features for frame in frames]
     scores = detector.scores(np.stack(rows))
     assert np.median(scores) < 0.1
     assert scores.max() < 0.5

@@ -13,6 +13,7 @@ from serve_app.errors import ExtractionFailed, NoFace, Undecodable, WeightsMissi
 from serve_app.extractors.facemesh.extractor import FaceMeshExtractor
 from serve_app.features.schema import FEATURE_SLICES
 from serve_app.features.table import FaceFeatures, read_face, write_face
+from serve_app.frames import ExtractedFrame
 from serve_app.settings import ExtractorSettings
 from tests.unit.conftest import Encode
 
@@ -25,7 +26,7 @@ def astronaut(portrait: bytes) -> Image.Image:
 
 
 def face(extractor: FaceMeshExtractor, image: bytes) -> FaceFeatures:
-    return read_face(extractor.extract(image), min_confidence=MIN_CONFIDENCE)
+    return read_face(extractor.extract(image).csv, min_confidence=MIN_CONFIDENCE)
 
 
 def landmarks(found: FaceFeatures) -> npt.NDArray[np.float64]:
@@ -142,7 +143,7 @@ def test_a_small_face_in_a_large_picture_is_found(
 @pytest.mark.parametrize("size", [(640, 480), (2000, 1200), (1, 1), (3000, 2)])
 def test_noise_and_black_hold_no_face(extractor: FaceMeshExtractor, encode: Encode, size: tuple[int, int]) -> None:
     """The row is zero, as OpenFace writes it, whatever the picture's shape."""
-    nothing = write_face({"frame": 1})
+    nothing = ExtractedFrame(write_face({"frame": 1}), 1)
     noise = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), np.uint8)
     assert extractor.extract(encode(Image.fromarray(noise), "BMP")) == nothing
     assert extractor.extract(encode(Image.new("RGB", size))) == nothing
@@ -164,8 +165,8 @@ def test_a_chunk_holds_what_each_frame_gives_alone(
     assert isinstance(together[1], Undecodable)
     assert [together[index] for index in (0, 2, 3, 4)] == [extractor.extract(images[index]) for index in (0, 2, 3, 4)]
     monkeypatch.setattr("serve_app.extractors.facemesh.extractor._GROUP_PIXELS", 1)
-    assert [slot for slot in extractor.extract_chunk(images) if isinstance(slot, bytes)] == [
-        slot for slot in together if isinstance(slot, bytes)
+    assert [slot for slot in extractor.extract_chunk(images) if isinstance(slot, ExtractedFrame)] == [
+        slot for slot in together if isinstance(slot, ExtractedFrame)
     ]
 
 
@@ -187,7 +188,7 @@ def test_the_pixel_limit_is_the_settings(portrait: bytes) -> None:
 @pytest.mark.parametrize("name", ["black", "noface_mountain"])
 def test_faceless_frames_get_openfaces_row(extractor: FaceMeshExtractor, golden: Path, name: str) -> None:
     """Number for number what OpenFace wrote for the same frame."""
-    csv = extractor.extract((golden / "noface" / "frames" / f"{name}.jpg").read_bytes())
+    csv = extractor.extract((golden / "noface" / "frames" / f"{name}.jpg").read_bytes()).csv
     openface = (golden / "noface" / "csv" / f"{name}.csv").read_bytes()
     assert [float(cell) for cell in csv.splitlines()[1].split(b",")] == [
         float(cell) for cell in openface.splitlines()[1].split(b",")

@@ -6,7 +6,7 @@ from threading import Event, Timer
 
 import pytest
 
-from serve_app.errors import ExtractionFailed, FrameTimeout, OpenFaceUnusable, Undecodable
+from serve_app.errors import ExtractionFailed, FrameError, FrameTimeout, OpenFaceUnusable, Undecodable
 from serve_app.extractors.openface.cold import ColdExtractor
 from tests.unit.extractors.openface.conftest import FAKE, Configure, Draw, Load
 
@@ -36,7 +36,7 @@ def test_bad_frames_cost_themselves_only(cold: ColdExtractor, draw: Draw) -> Non
     frames[0] = b"no picture"
     frames[2], frames[4], frames[5] = draw(2, "segfault"), draw(4, "no_csv"), draw(5, "hang")
     outcomes = cold.extract_chunk(frames)
-    failures = {index: type(outcome) for index, outcome in enumerate(outcomes) if not isinstance(outcome, bytes)}
+    failures = {index: type(outcome) for index, outcome in enumerate(outcomes) if isinstance(outcome, FrameError)}
     assert failures == {0: Undecodable, 2: ExtractionFailed, 4: ExtractionFailed, 5: FrameTimeout}
 
 

@@ -15,6 +15,7 @@ from serve_app.extractors.openface.extractor import OpenFaceExtractor
 from serve_app.extractors.openface.portrait import draw_speck
 from serve_app.extractors.openface.warm import WarmProcess
 from serve_app.features.table import read_face, write_face
+from serve_app.frames import ExtractedFrame
 from tests.unit.conftest import Encode
 from tests.unit.extractors.openface.conftest import FAKE, Configure, Draw, Load, wait_until
 
@@ -27,7 +28,7 @@ def process_of(extractor: OpenFaceExtractor) -> int:
 
 def test_a_frame_becomes_a_csv_of_679_columns(load: Load, draw: Draw) -> None:
     """That the parser reads."""
-    assert read_face(load().extract(draw(1)), min_confidence=0.7).confidence == pytest.approx(0.98)
+    assert read_face(load().extract(draw(1)).csv, min_confidence=0.7).confidence == pytest.approx(0.98)
 
 
 def test_a_csv_depends_on_its_frame_only(load: Load, draw: Draw) -> None:
@@ -54,7 +55,7 @@ def test_no_frame_waits_for_the_next_process_to_load(load: Load, draw: Draw) -> 
 
 def test_a_frame_without_a_face_is_the_zero_row(load: Load, draw: Draw) -> None:
     """Whatever the process left in it."""
-    assert load().extract(draw(1, "no_face")) == write_face({"frame": 1})
+    assert load().extract(draw(1, "no_face")).csv == write_face({"frame": 1})
 
 
 @pytest.mark.parametrize("failure", ["partial_line", "stderr_flood", "stop_reading", "slow"])
@@ -63,7 +64,7 @@ def test_what_is_only_odd_costs_nothing(load: Load, draw: Draw, failure: str) ->
     extractor = load()
     before = process_of(extractor)
     assert read_face(
-        extractor.extract(draw(1, failure) + bytes(200_000 * (failure == "stop_reading"))), min_confidence=0
+        extractor.extract(draw(1, failure) + bytes(200_000 * (failure == "stop_reading"))).csv, min_confidence=0
     )
     assert process_of(extractor) == before
 
@@ -179,12 +180,19 @@ def test_a_picture_that_lies_on_its_side_is_turned(load: Load, encode: Encode, m
     extractor = load()
     fed: list[bytes] = []
     process = extractor._supervisor._current
-    monkeypatch.setattr(process, "extract", lambda image, _: fed.append(image))
+
+    def feed(image: bytes, _: object) -> bytes:
+        fed.append(image)
+        return b"csv"
+
+    monkeypatch.setattr(process, "extract", feed)
     exif = Image.Exif()
     exif[0x0112] = 6
     plain, turned = encode(Image.new("RGB", (30, 20)), "JPEG"), encode(Image.new("RGB", (30, 20)), "JPEG", exif=exif)
-    for image in (plain, turned):
-        extractor.extract(image)
+    assert [extractor.extract(image) for image in (plain, turned)] == [
+        ExtractedFrame(b"csv", 1),
+        ExtractedFrame(b"csv", 6),
+    ]
     assert fed[0] == plain
     with Image.open(BytesIO(fed[1])) as upright:
         assert (upright.format, upright.size) == ("PNG", (20, 30))
@@ -192,7 +200,7 @@ def test_a_picture_that_lies_on_its_side_is_turned(load: Load, encode: Encode, m
 
 def test_both_generations_are_understood(load: Load, draw: Draw) -> None:
     """2.2 writes no spaces."""
-    csv = load("-fake_generation", "2.2").extract(draw(1))
+    csv = load("-fake_generation", "2.2").extract(draw(1)).csv
     assert b", " not in csv
     assert read_face(csv, min_confidence=0).confidence == pytest.approx(0.98)
 

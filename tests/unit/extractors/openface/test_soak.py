@@ -60,7 +60,7 @@ def test_a_thousand_frames_with_random_kills(load: Load, draw: Draw) -> None:
             kill_soon(extractor, chance)
         failure = chance.choice(FAILURES) if chance.random() < 0.03 else ""
         try:
-            outcomes["answered"] += extractor.extract(draw(number, failure)).startswith(b"frame, ")
+            outcomes["answered"] += extractor.extract(draw(number, failure)).csv.startswith(b"frame, ")
         except FrameError as error:
             outcomes["failed"] += bool(str(error))
         if number % 100 == 99:
