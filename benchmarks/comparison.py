@@ -2,9 +2,9 @@
 
     python -m benchmarks.comparison [--quick] [--json]
 
-In each round every design is started, timed beside a bare process per core, and stopped: so none shares the machine
-with another, and a machine that slows down meets them all. BentoML and LitServe are installed in an environment of
-their own, on the first run. With OPENFACE_BINARY set, the sketch is timed with the real OpenFace too.
+In each round every design is started, timed and stopped, a bare process per core being timed right before: so none
+shares the machine with another, and a machine that slows down meets them all. BentoML and LitServe are installed in an
+environment of their own, on the first run. With OPENFACE_BINARY set, the sketch is timed with the real OpenFace too.
 """
 
 import os
@@ -13,9 +13,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
+from itertools import cycle, islice
 from pathlib import Path
 from statistics import median
 from typing import Protocol
@@ -36,7 +37,7 @@ N_BARE_REQUESTS = 16
 CLIENTS = (1, 8)
 N_REQUESTS = (16, 96)  # of all clients together, by their number
 SKETCH_FRAMES = 1  # a second or more each, OpenFace 4 to 8
-N_SKETCH_REQUESTS = (2, 16)
+N_SKETCH_REQUESTS = (4, 24)
 _POLL_S = 0.2
 _STOP_TIMEOUT_S = 20
 
@@ -104,16 +105,17 @@ class Comparison:
 
 def measure(*, quick: bool) -> Iterator[Comparison]:
     """Time the service and the other designs, all of them in each round."""
-    others = designs()
+    entrants = [OURS, *designs()]
     with bare_workers() as workers:
+        workers.by_chunk(demo_frames(), N_BARE_REQUESTS)  # not counted: the first work starts them
         rounds = [
-            [_round(OURS, _service(), workers), *(_round(design, _started(design), workers) for design in others)]
-            for _ in range(1 if quick else N_ROUNDS)
+            {design.name: _round(design, workers) for design in (entrants if forwards else reversed(entrants))}
+            for forwards in islice(cycle([True, False]), 1 if quick else N_ROUNDS)  # a drift of the machine meets all
         ]
-    ours, *_ = by_design = list(zip(*rounds, strict=True))
-    for design, of_design in zip([OURS, *others], by_design, strict=True):
+    ours = [entry[OURS.name] for entry in rounds]
+    for design in entrants:
         for index in range(len(CLIENTS)):
-            yield _comparison(design, index, of_design, ours)
+            yield _comparison(design, index, [entry[design.name] for entry in rounds], ours)
 
 
 def tables(quick: bool) -> tuple[Table, ...]:
@@ -137,12 +139,12 @@ def designs() -> list[Design]:
     ]
 
 
-def _round(design: Design, started: AbstractContextManager[Running], workers: Workers) -> Round:
+def _round(design: Design, workers: Workers) -> Round:
     frames = demo_frames()
-    with started as server:
+    bare = workers.by_chunk(frames, N_BARE_REQUESTS)
+    with _service() if design is OURS else _started(design) as server:
         post = Post(server.url, frames[: design.n_frames])
         drive(post, n_clients=CLIENTS[-1], n_requests=design.n_warming)
-        bare = workers.by_chunk(frames, N_BARE_REQUESTS)
         outcomes = tuple(
             drive(post, n_clients=n_clients, n_requests=n_requests)
             for n_clients, n_requests in zip(CLIENTS, design.n_requests, strict=True)
@@ -231,10 +233,10 @@ The same frames, extractor and model, served in the ways one would write instead
 which splits a request's frames among them; BentoML and LitServe with a worker a core, each of which scores whole
 requests, so that one client keeps one core busy; and the sketch this project began with, which starts a program for
 each frame, one after the other. Each is one file of `benchmarks/designs/`. None of them admits, cancels, retries or
-scales beyond its machine. In each round all of them are started, timed and stopped, one after the other; a ratio is the
-median of those of the rounds. Frames/s are those while all clients had a request under way. `bare` is a process per
-core that extracts in chunks and does nothing else, beside the idle design. Memory is the proportional set size of all
-processes; Ray's are a large part of ours.
+scales beyond its machine. In each round all of them are started, timed and stopped, one after the other, in every other
+round the last one first; a ratio is the median of those of the rounds. Frames/s are those while all clients had a
+request under way. `bare` is a process per core that extracts in chunks and does nothing else, timed before each start.
+Memory is the proportional set size of all processes; Ray's are a large part of ours.
 """,
     tables=tables,
 )
