@@ -16,7 +16,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
-from itertools import cycle, islice
 from pathlib import Path
 from statistics import median
 from typing import Protocol
@@ -109,8 +108,8 @@ def measure(*, quick: bool) -> Iterator[Comparison]:
     with bare_workers() as workers:
         workers.by_chunk(demo_frames(), N_BARE_REQUESTS)  # not counted: the first work starts them
         rounds = [
-            {design.name: _round(design, workers) for design in (entrants if forwards else reversed(entrants))}
-            for forwards in islice(cycle([True, False]), 1 if quick else N_ROUNDS)  # a drift of the machine meets all
+            {design.name: _round(design, workers) for design in entrants[:: -1 if number % 2 else 1]}
+            for number in range(1 if quick else N_ROUNDS)  # to and fro: a drift of the machine meets all
         ]
     ours = [entry[OURS.name] for entry in rounds]
     for design in entrants:
