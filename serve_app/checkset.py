@@ -21,12 +21,13 @@ from serve_app.extractors.backends import make_extractor
 from serve_app.faceswap import LocatedFace, SwapFamily, swap_face
 from serve_app.features.schema import FEATURE_SLICES, N_LANDMARKS
 from serve_app.features.table import read_face
+from serve_app.frames import ExtractedFrame
 from serve_app.portraits import PEOPLE
 from serve_app.settings import Backend, ExtractorSettings, ParserSettings
 from serve_app.talking_head import Motion, animate
 
 Features = npt.NDArray[np.float32]
-Extract = Callable[[bytes], bytes]
+Extract = Callable[[bytes], ExtractedFrame]
 
 REAL = "real"
 
@@ -132,12 +133,8 @@ def make_check_set(
     """
     pictures = [portraits.open_picture(portraits.fetch(person, cache_dir)) for person in PEOPLE]
     with closing(make_extractor(ExtractorSettings(backend=backend))) as extractor:
-
-        def extract(image: bytes) -> bytes:
-            return extractor.extract(image).csv
-
         clips: list[_Clip] = []
-        for clip in (clip for shot in shots for clip in _film(shot, n_frames, pictures, extract)):
+        for clip in (clip for shot in shots for clip in _film(shot, n_frames, pictures, extractor.extract)):
             clips.append(clip)
             on_clip(len(clips), len(shots) * _CLIPS_PER_SHOT)
     return _collect(clips)
@@ -165,8 +162,8 @@ def _forge(target: _Clip, donor: _Clip, family: SwapFamily, quality: int, extrac
 
 def _see(frame: Image.Image, quality: int, extract: Extract) -> Features | None:
     try:
-        csv = extract(encode_jpeg(frame, quality=quality))
-        return read_face(csv, min_confidence=ParserSettings().min_confidence).features
+        extracted = extract(encode_jpeg(frame, quality=quality))
+        return read_face(extracted.csv, min_confidence=ParserSettings().min_confidence).features
     except FrameError:
         return None
 

@@ -1,4 +1,4 @@
-"""Uploaded bytes to frames: what is refused for the whole request, and what only for one frame."""
+"""Frames: what of an upload is refused whole, and what as one frame only; what an extractor makes of one."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -42,6 +42,14 @@ class Picture:
     orientation: int = 1
 
 
+@dataclass(frozen=True)
+class UprightImage:
+    """An image's bytes that need no turning, and the EXIF orientation (1 to 8) of those that they were made from."""
+
+    image: bytes
+    orientation: int
+
+
 def decode(image: bytes, *, max_pixels: int, full: bool = False) -> Picture:
     """Decode an image, a large JPEG at a fraction of its size unless ``full``.
 
@@ -67,14 +75,6 @@ def decode(image: bytes, *, max_pixels: int, full: bool = False) -> Picture:
     if orientation in _UPRIGHT:
         pixels = pixels.transpose(_UPRIGHT[orientation])
     return Picture(pixels, scale, (height, width) if orientation >= 5 else (width, height), orientation)
-
-
-@dataclass(frozen=True)
-class UprightImage:
-    """An image's bytes that need no turning, and the EXIF orientation (1 to 8) of those that they were made from."""
-
-    image: bytes
-    orientation: int
 
 
 def make_upright(image: bytes, *, max_pixels: int) -> UprightImage:
