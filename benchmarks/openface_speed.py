@@ -1,11 +1,12 @@
 """How long OpenFace takes for 30 frames: a process per frame, one process for all, a warm worker, the service.
 
-    OPENFACE_BINARY=... python benchmarks/openface_speed.py FRAMES [--rounds 3] [--no-http] [--json]
+    OPENFACE_BINARY=... python benchmarks/openface_speed.py FRAMES [--rounds 5] [--no-http] [--json]
 
-FRAMES is a folder of up to 30 images with a face. Everything but the service and its yardstick, two bare warm
-workers, runs on one core. The ways are timed in turn, so that a busy machine slows all of them; medians are
-printed. A process per frame is timed on 10 frames and scaled; the service and its yardstick, which take seconds where
-that takes a minute, are timed five times in each round, in turn too.
+FRAMES is a folder of up to 30 images with a face. One core runs a process per frame (naive), one process for all (cold)
+and a warm worker (warm). Two cores, which may slow each other down, run two at a time of the first (two_naive) and of
+the last (two_warm), and the service (http). The ways are timed in turn, so that a busy machine slows all of them;
+medians are printed. A process per frame is timed on 10 frames and scaled; the service and two warm workers, which take
+seconds where that takes a minute, are timed five times in each round, in turn too.
 """
 
 import argparse
@@ -20,6 +21,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import requests
@@ -53,7 +55,7 @@ def main() -> None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("frames", type=Path, help="a folder of images")
-    parser.add_argument("--rounds", type=int, default=3, help="how often each way is timed (default: 3)")
+    parser.add_argument("--rounds", type=int, default=5, help="how often each way is timed (default: 5)")
     parser.add_argument("--no-http", dest="http", action="store_false", help="leave the service out")
     parser.add_argument("--json", action="store_true")
     return parser.parse_args()
@@ -70,12 +72,16 @@ def _measure(frames: Sequence[bytes], folder: Path, url: str | None, *, n_rounds
     """Seconds for all frames, each way, each round."""
     settings = ExtractorSettings(openface=OpenFaceSettings(temp_dir=folder / "temp"))
     binary = find_binary(settings.openface)
-    core = min(os.sched_getaffinity(0))
+    core, other = min(os.sched_getaffinity(0)), max(os.sched_getaffinity(0))
+    sample = frames[:N_NAIVE]
+    halves, scale = (sample[::2], sample[1::2]), len(frames) / len(sample)
+    naive = partial(_run_naive, binary=binary, settings=settings.openface, folder=folder)
     cold = ColdExtractor(_unpinned(settings), binary)
     with _warm_pair(settings, binary) as pair, ThreadPoolExecutor(2) as threads:
         ways: dict[str, Way] = {
-            "naive": lambda: _time_naive(frames, folder / "naive", binary, settings.openface, core),
-            "cold": lambda: _timed_on(core, lambda: cold.extract_chunk(frames)),
+            "naive": lambda: scale * _timed(lambda: naive(sample, core)),
+            "two_naive": lambda: scale * _timed(lambda: list(threads.map(naive, halves, (core, other)))),
+            "cold": lambda: _timed(lambda: _extract_cold(cold, frames, core)),
             "warm": lambda: _timed(lambda: _extract_all(pair[0], frames)),
         }
         pairs: dict[str, Way] = {"two_warm": lambda: _timed(lambda: _extract_by_two(threads, pair, frames))}
@@ -104,27 +110,22 @@ def _warm_pair(settings: ExtractorSettings, binary: Path) -> Iterator[Sequence[O
         extractor.close()
 
 
-def _time_naive(frames: Sequence[bytes], folder: Path, binary: Path, settings: OpenFaceSettings, core: int) -> float:
-    """A process per frame, as a script would: for ten frames, scaled to all."""
-    folder.mkdir(exist_ok=True)
-
-    sample = frames[:N_NAIVE]
-
-    def run() -> None:
-        for frame in sample:
-            (folder / "a0.bin").write_bytes(frame)
-            argv, env = command_line(binary, settings, ["a0.bin"]), environment(folder, fifos=False)
-            subprocess.run(argv, cwd=folder, env=env, capture_output=True, timeout=PROCESS_TIMEOUT_S, check=True)  # noqa: S603
-
-    return _timed_on(core, run) * len(frames) / len(sample)
+def _run_naive(frames: Sequence[bytes], core: int, *, binary: Path, settings: OpenFaceSettings, folder: Path) -> None:
+    """Start a process per frame on this core, as a script would."""
+    with tempfile.TemporaryDirectory(dir=folder) as work, _on(core):
+        for frame in frames:
+            Path(work, "a0.bin").write_bytes(frame)
+            argv, env = command_line(binary, settings, ["a0.bin"]), environment(Path(work), fifos=False)
+            subprocess.run(argv, cwd=work, env=env, capture_output=True, timeout=PROCESS_TIMEOUT_S, check=True)  # noqa: S603
 
 
-def _timed_on(core: int, work: Callable[[], object]) -> float:
-    """Time work whose processes inherit one core."""
+@contextmanager
+def _on(core: int) -> Iterator[None]:
+    """Have the processes that this thread starts inherit one core."""
     cores = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {core})
     try:
-        return _timed(work)
+        yield
     finally:
         os.sched_setaffinity(0, cores)
 
@@ -133,6 +134,11 @@ def _timed(work: Callable[[], object]) -> float:
     began = time.perf_counter()
     work()
     return time.perf_counter() - began
+
+
+def _extract_cold(extractor: ColdExtractor, frames: Sequence[bytes], core: int) -> None:
+    with _on(core):
+        extractor.extract_chunk(frames)
 
 
 def _extract_all(extractor: OpenFaceExtractor, frames: Sequence[bytes]) -> None:
@@ -166,9 +172,10 @@ def _post(url: str, frames: Sequence[bytes]) -> None:
 def _report(times_s: Mapping[str, Sequence[float]], *, n_frames: int, as_json: bool) -> None:
     medians = {name: statistics.median(times) for name, times in times_s.items()}
     result = {"frames": n_frames, **{f"{name}_s": round(median, 3) for name, median in medians.items()}}
-    result["warm_over_naive"] = round(medians["naive"] / medians["warm"], 1)
-    result["cold_over_naive"] = round(medians["naive"] / medians["cold"], 1)
+    result["naive_over_cold"] = round(medians["naive"] / medians["cold"], 1)
+    result["naive_over_warm"] = round(medians["naive"] / medians["warm"], 1)
     if "http" in medians:
+        result["two_naive_over_http"] = round(medians["two_naive"] / medians["http"], 1)
         result["http_over_two_warm"] = round(medians["http"] / medians["two_warm"], 2)
     if as_json:
         print(json.dumps(result))
