@@ -1,8 +1,10 @@
 """Bytes to an upright picture: decoded, checked to be whole, and turned as EXIF says."""
 
+import re
 import struct
 from dataclasses import dataclass
 from io import BytesIO
+from itertools import islice
 
 import numpy as np
 from PIL import Image
@@ -14,7 +16,9 @@ MIN_LONG_SIDE_PX = 640  # a JPEG decodes at 1/2, 1/4 or 1/8 for little; below 64
 
 _NOT_WHOLE = f"the bytes are not a whole {', '.join(FORMATS[:-1])} or {FORMATS[-1]} image; send the file again"
 _EXIF_ORIENTATION = 0x0112
-_PNG_TAIL_BYTES = 4096  # some writers append a little after the last chunk
+_JPEG = b"\xff\xd8"  # also of an MPO, which Pillow reads as one
+_SCAN = re.compile(rb"\xff\xda\x00")  # starts a scan; data holds it by chance once in 16 MB
+_MAX_SCANS = 100  # writers make about ten; each costs a pass over all pixels, however few bytes it has
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -59,11 +63,12 @@ def decode(image: bytes, *, max_pixels: int, full: bool = False) -> Picture:
     try:
         with Image.open(BytesIO(image), formats=FORMATS) as opened:
             _check_size(opened, max_pixels)
+            _check_scans(image)
             width, height = opened.size
             if not full:
                 _draft(opened)
             opened.load()
-            if opened.format == "PNG" and b"IEND" not in image[-_PNG_TAIL_BYTES:]:
+            if opened.format == "PNG" and image.rfind(b"IEND") < 0:
                 raise Undecodable(_NOT_WHOLE)  # Pillow reads a PNG whose last chunk is cut off
             orientation = _read_orientation(opened)
             pixels = _rgb(opened)
@@ -96,9 +101,15 @@ def _check_size(opened: Image.Image, max_pixels: int) -> None:
     n_pixels = opened.width * opened.height
     if n_pixels > max_pixels:
         raise Undecodable(
-            f"the image is {opened.width} x {opened.height}, {n_pixels / 1e6:.1f} megapixels; "
-            f"at most {max_pixels / 1e6:.1f} are decoded: send a smaller one"
+            f"the image is {opened.width} x {opened.height}, {n_pixels:,} pixels; "
+            f"at most {max_pixels:,} are decoded: send a smaller one"
         )
+
+
+def _check_scans(image: bytes) -> None:
+    """Refuse a progressive JPEG that would take the decoder minutes, during which nothing could stop it."""
+    if image.startswith(_JPEG) and next(islice(_SCAN.finditer(image), _MAX_SCANS, None), None) is not None:
+        raise Undecodable(f"the image has more than {_MAX_SCANS} scans; save it again as a usual JPEG")
 
 
 def _read_orientation(opened: Image.Image) -> int:
@@ -120,6 +131,6 @@ def _draft(opened: Image.Image) -> None:
 def _rgb(opened: Image.Image) -> Image.Image:
     """Convert any mode to RGB; alpha is dropped, as OpenFace drops it."""
     if opened.mode.startswith("I"):  # 16-bit gray: Pillow's own conversion clips it at 255
-        samples = np.asarray(opened).astype(np.int64) >> 8
-        opened = Image.fromarray(np.clip(samples, 0, 255).astype(np.uint8))
+        samples = np.asarray(opened) >> 8
+        opened = Image.fromarray(np.clip(samples, 0, 255, out=samples).astype(np.uint8))
     return opened if opened.mode == "RGB" else opened.convert("RGB")

@@ -183,8 +183,23 @@ def test_spoilt_bytes_raise_nothing_else(gradient: Image.Image, encode: Encode, 
 
 def test_too_many_pixels_are_refused_from_the_header(encode: Encode) -> None:
     """60 megapixels are named in the message and never unpacked."""
-    with pytest.raises(Undecodable, match=r"10000 x 6000, 60\.0 megapixels; at most 50\.0 .* send a smaller one"):
+    with pytest.raises(Undecodable, match=r"10000 x 6000, 60,000,000 pixels; at most 50,000,000 .* send a smaller one"):
         decode(encode(Image.new("1", (10_000, 6_000))), max_pixels=MAX_PIXELS)
+
+
+def test_a_jpeg_of_many_scans_is_undecodable(gradient: Image.Image, encode: Encode) -> None:
+    """A scan of a few bytes costs a pass over all pixels: half a megabyte of them would take a minute."""
+    image = encode(gradient, "JPEG", progressive=True)
+    last_scan = image[image.rindex(b"\xff\xda") : -2]
+    assert decode(image, max_pixels=MAX_PIXELS).pixels.size == gradient.size
+    with pytest.raises(Undecodable, match="more than 100 scans"):
+        decode(image[:-2] + 100 * last_scan + image[-2:], max_pixels=MAX_PIXELS)
+
+
+@pytest.mark.parametrize("n_bytes", [5_000, 500_000])
+def test_bytes_after_a_whole_png_are_ignored(gradient: Image.Image, encode: Encode, n_bytes: int) -> None:
+    """Some tools append what only they read."""
+    assert decode(encode(gradient) + bytes(n_bytes), max_pixels=MAX_PIXELS).pixels.size == gradient.size
 
 
 @pytest.mark.parametrize("side", [10_000, 14_000])
