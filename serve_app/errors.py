@@ -3,6 +3,7 @@
 ServiceError
 ├── RequestError            the whole request is refused (problem+json)
 │   ├── NoFiles                 400
+│   ├── GarbledForm             400
 │   ├── UnknownModel            404
 │   ├── BackendMismatch         409
 │   ├── TooManyFrames           413
@@ -60,6 +61,10 @@ class NoFiles(RequestError):
 
     code = "no_files"
     title = "No frame in the request"
+
+
+class GarbledForm(RequestError):
+    """The body is no whole form."""
 
 
 class UnknownModel(RequestError):

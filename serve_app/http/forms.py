@@ -1,22 +1,28 @@
 """The form of ``POST /batch/predict``: its fields, read and checked."""
 
-import math
-from collections.abc import Iterable
+import re
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
+from email.errors import HeaderParseError
+from email.header import decode_header, make_header
 from typing import get_args
 
-from starlette.datastructures import FormData, UploadFile
+from starlette.datastructures import FormData, Headers, UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
-from serve_app.errors import InvalidField, NoFiles, UnsupportedFileType
+from serve_app.errors import GarbledForm, InvalidField, NoFiles, TooManyFrames, UnsupportedFileType
 from serve_app.frames import Upload
 from serve_app.http.contract import Include
 from serve_app.sessions import check_session_id, new_session_id
-from serve_app.settings import DEFAULT_MODEL
+from serve_app.settings import DEFAULT_MODEL, MAX_FRAMES
 
 _TEXT_FIELDS = ("session_id", "model_name", "cleanup", "threshold", "include")
 _FLAGS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
 _MAX_MODEL_NAME = 128
+_MAX_PARTS = 100  # are read, so that the refusal can name the field at fault, or how many frames there are
+_NUMBER = re.compile(r"\+?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?", re.IGNORECASE)  # float() would take 0_5 as 5
 
 PREDICT_FORM_SCHEMA = {
     "type": "object",
@@ -60,19 +66,62 @@ async def read_predict_form(request: Request) -> PredictForm:
     Raises:
         UnsupportedFileType: the body is of another media type.
         NoFiles: there is no body.
+        GarbledForm: the body is no form, or not a whole one.
+        TooManyFrames: it has more parts than any form of this service.
         InvalidField: a field is unknown, given twice or malformed.
     """
     _check_media_type(request.headers.get("content-type", ""))
-    async with request.form() as form:
+    async with _parsed(request) as form:
         fields = _text_fields(form)
         return PredictForm(
-            uploads=[Upload(file.filename or "", await file.read()) for file in _files(form)],
+            uploads=[Upload(_file_name(file), await file.read()) for file in _files(form)],
             session_id=check_session_id(fields["session_id"]) if "session_id" in fields else new_session_id(),
             model_name=_model_name(fields.get("model_name", DEFAULT_MODEL)),
             cleanup=_flag(fields.get("cleanup", "true")),
             threshold=_threshold(fields["threshold"]) if "threshold" in fields else None,
             include=_include(fields.get("include", "")),
         )
+
+
+class _FormParser(MultiPartParser):
+    """Starlette's parser, but a form that was cut short is no form of fewer parts."""
+
+    def __init__(self, headers: Headers, stream: AsyncGenerator[bytes]) -> None:
+        super().__init__(headers, self._whole(stream))
+        self._has_ended = False
+
+    def on_part_begin(self) -> None:
+        """Refuse what is no request for a few frames, without reading on."""
+        if len(self.items) >= _MAX_PARTS:
+            message = f"the form has more than {_MAX_PARTS} parts: at most {MAX_FRAMES} frames are taken in one request"
+            raise TooManyFrames(message)
+        super().on_part_begin()
+
+    def on_end(self) -> None:
+        """Take note of the closing boundary."""
+        self._has_ended = True
+
+    async def _whole(self, stream: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
+        async for chunk in stream:
+            yield chunk
+        if not self._has_ended:
+            raise GarbledForm("the form is cut short: its closing boundary is missing; send it again")
+
+
+@asynccontextmanager
+async def _parsed(request: Request) -> AsyncIterator[FormData]:
+    """Parse the body; its files are closed in the end."""
+    async with aclosing(request.stream()) as stream:
+        try:
+            form = await _FormParser(request.headers, stream).parse()
+        except MultiPartException as exc:
+            raise GarbledForm(f"the body is no form: {exc.message}") from exc
+        except UnicodeError as exc:
+            raise GarbledForm("the form's names are not in the encoding that it says") from exc
+    try:
+        yield form
+    finally:
+        await form.close()
 
 
 def _check_media_type(content_type: str) -> None:
@@ -89,6 +138,15 @@ def _files(form: FormData) -> Iterable[UploadFile]:
             raise InvalidField("the field 'files' holds text: send a file in it")
         if value.filename or value.size:  # a browser sends an empty part where nothing was chosen
             yield value
+
+
+def _file_name(file: UploadFile) -> str:
+    """Read a file's name, also one that .NET has encoded as in a mail (RFC 2047) because it is not ASCII."""
+    name = file.filename or ""
+    try:
+        return str(make_header(decode_header(name))) if name.startswith("=?") else name
+    except (HeaderParseError, LookupError, ValueError):
+        return name
 
 
 def _text_fields(form: FormData) -> dict[str, str]:
@@ -120,13 +178,9 @@ def _flag(text: str) -> bool:
 
 
 def _threshold(text: str) -> float:
-    try:
-        threshold = float(text)
-    except ValueError:
-        threshold = math.nan
-    if not 0 <= threshold <= 1:
+    if not _NUMBER.fullmatch(text.strip()) or float(text) > 1:
         raise InvalidField(f"threshold must be a number from 0 to 1, not {text[:20]!r}")
-    return threshold
+    return float(text)
 
 
 def _include(text: str) -> frozenset[Include]:

@@ -13,6 +13,10 @@ from tests.unit import stages
 from tests.unit.http.test_batch import files_of
 
 ONE = files_of(stages.image(0.5))
+FORM = (
+    b'--b\r\nContent-Disposition: form-data; name="files"; filename="a.jpg"\r\n\r\n' + stages.image(0.5) + b"\r\n"
+    b'--b\r\nContent-Disposition: form-data; name="threshold"\r\n\r\n0.9\r\n--b--'
+)
 
 
 @pytest.mark.parametrize(
@@ -20,6 +24,7 @@ ONE = files_of(stages.image(0.5))
     [
         ({"session_id": "s"}, None, 400, "no_files"),
         ({}, files_of(*[stages.image(0.5)] * 31), 413, "too_many_frames"),
+        ({}, [("files", (f"{i}.jpg", b"x")) for i in range(101)], 413, "too_many_frames"),
         ({}, [("files", ("clip.gif", stages.image(0.5)))], 415, "unsupported_file_type"),
         ({}, [("files", ("noextension", stages.image(0.5)))], 415, "unsupported_file_type"),
         ({}, files_of(b"\xff\xd8\xff" + b"x" * 1000), 413, "payload_too_large"),
@@ -35,6 +40,9 @@ ONE = files_of(stages.image(0.5))
         ({"threshold": "nan"}, ONE, 422, "invalid_field"),
         ({"threshold": "1.5"}, ONE, 422, "invalid_field"),
         ({"threshold": "high"}, ONE, 422, "invalid_field"),
+        ({"threshold": "0_1"}, ONE, 422, "invalid_field"),
+        ({"threshold": "0,5"}, ONE, 422, "invalid_field"),
+        ({"threshold": "-0.1"}, ONE, 422, "invalid_field"),
         ({"include": "everything"}, ONE, 422, "invalid_field"),
         ({"sesion_id": "typo"}, ONE, 422, "invalid_field"),
         ({"session_id": ["a", "b"]}, ONE, 422, "invalid_field"),
@@ -68,12 +76,25 @@ def test_a_body_that_is_no_form_is_refused(client: TestClient, content_type: str
     assert (response.status_code, response.json()["code"]) == (415, "unsupported_file_type")
 
 
-@pytest.mark.parametrize("content_type", ["multipart/form-data", "multipart/form-data; boundary=x"])
-def test_a_broken_form_is_a_bad_request(client: TestClient, content_type: str) -> None:
-    """A missing boundary or a garbled part is the client's error."""
-    response = client.post("/batch/predict", content=b"garbage", headers={"content-type": content_type})
-    assert response.status_code == 400
+@pytest.mark.parametrize(
+    "parameters", ["", "; boundary=x", "; boundary=b; charset=undefined", "; boundary=b; charset=punycode"]
+)
+def test_a_broken_form_is_a_bad_request(client: TestClient, parameters: str) -> None:
+    """A missing boundary, a garbled part or an encoding that is none is the client's error."""
+    body = FORM if "charset" in parameters else b"garbage"
+    response = client.post("/batch/predict", content=body, headers={"content-type": f"multipart/form-data{parameters}"})
+    assert (response.status_code, response.json()["code"]) == (400, "bad_request")
     assert response.headers["content-type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize("n_kept", [len(FORM) - 1, len(FORM) - 5, FORM.index(b"threshold") + 20, FORM.index(b"\xff")])
+def test_a_form_that_is_cut_short_is_a_bad_request(client: TestClient, n_kept: int) -> None:
+    """A frame or a field would be missing, and the answer would not say so."""
+    headers = {"content-type": "multipart/form-data; boundary=b"}
+    assert client.post("/batch/predict", content=FORM, headers=headers).status_code == 200
+    response = client.post("/batch/predict", content=FORM[:n_kept], headers=headers)
+    assert (response.status_code, response.json()["code"]) == (400, "bad_request")
+    assert "cut short" in response.json()["detail"]
 
 
 def test_a_browsers_empty_file_field_is_no_file(client: TestClient) -> None:
