@@ -3,6 +3,7 @@
 import asyncio
 import math
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from ray import serve
@@ -24,6 +25,9 @@ from serve_app.settings import IngressSettings
 
 _MODELS_FRESH_S = 5.0  # a model loaded by a running predictor is seen after this long
 _CLUSTER_FRESH_S = 1.0  # what probes are told; asking Serve costs 50 ms of CPU, so many probes ask once
+_CLUSTER_TIMEOUT_S = 2.0  # within a probe's own
+_ROUTED_TO = ("RUNNING", "PENDING_MIGRATION")  # the latter's node is being drained
+_status_thread = ThreadPoolExecutor(1, thread_name_prefix="status")  # a silent controller holds this thread only
 _CONTROLLER_RETRY_S = 5
 _REPLICAS_FRESH_S = 15.0  # what the fan-out goes by: it changes as slowly as replicas start
 
@@ -54,7 +58,7 @@ class Ingress:
             sessions=SessionStore(settings.output_dir),
             models=Remembered(remote_predictor.models, fresh_s=_MODELS_FRESH_S),
             backend=Remembered(remote_extractor.backend, fresh_s=math.inf),
-            cluster=Remembered(_cluster_status, fresh_s=_CLUSTER_FRESH_S),
+            cluster=Remembered(_cluster_status, fresh_s=_CLUSTER_FRESH_S, timeout_s=_CLUSTER_TIMEOUT_S),
         )
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
@@ -67,7 +71,7 @@ class Ingress:
 async def _cluster_status() -> ClusterStatus:
     app_name = serve.get_replica_context().app_name
     try:
-        status = await asyncio.to_thread(serve.status)
+        status = await asyncio.get_running_loop().run_in_executor(_status_thread, serve.status)
     except RayError as exc:
         raise Overloaded("Serve's controller does not answer", retry_after_s=_CONTROLLER_RETRY_S) from exc
     deployments = status.applications[app_name].deployments
@@ -75,4 +79,4 @@ async def _cluster_status() -> ClusterStatus:
 
 
 def _running(replica_states: Mapping[Any, int]) -> int:
-    return sum(count for state, count in replica_states.items() if state == "RUNNING")
+    return sum(count for state, count in replica_states.items() if state in _ROUTED_TO)

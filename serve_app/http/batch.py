@@ -52,10 +52,10 @@ async def accept(service: Service, request: Request) -> Batch:
     try:
         async with asyncio.timeout_at(deadline):  # a trickling upload holds a place
             form = await read_predict_form(request)
+            frames = accept_uploads(form.uploads, max_file_bytes=service.settings.max_file_bytes)
+            model = await service.model(form.model_name)
     except TimeoutError as exc:
         raise DeadlineExceeded(f"the upload took more than {service.settings.pipeline.deadline_s:g} s") from exc
-    frames = accept_uploads(form.uploads, max_file_bytes=service.settings.max_file_bytes)
-    model = await service.model(form.model_name)
     request.state.session_id, request.state.n_frames = form.session_id, len(frames)
     threshold = model.threshold if form.threshold is None else form.threshold
     return Batch(form, frames, model, threshold, deadline)
@@ -71,7 +71,7 @@ async def answer(
     """
     scoring = Scoring(batch.model, with_reasons="reasons" in batch.form.include)
     outcomes = await service.pipeline.run(batch.frames, scoring, on_outcome, deadline=batch.deadline)
-    cleanup, output_dir = await _settle_csvs(service, batch.form, outcomes)
+    cleanup, output_dir = await _settle_csvs(service, batch, outcomes)
     predictions = [frame_prediction(outcome, threshold=batch.threshold) for outcome in outcomes]
     summary = summarise(
         [prediction for prediction in predictions if prediction],
@@ -115,14 +115,15 @@ def _event(name: str, body: BaseModel) -> str:
     return f"event: {name}\ndata: {body.model_dump_json(exclude_unset=True)}\n\n"
 
 
-async def _settle_csvs(service: Service, form: PredictForm, outcomes: Sequence[FrameOutcome]) -> tuple[str, str | None]:
+async def _settle_csvs(service: Service, batch: Batch, outcomes: Sequence[FrameOutcome]) -> tuple[str, str | None]:
     """Drop the CSVs, or keep them: what ``cleanup`` and ``output_dir`` say. Never fails the request."""
     csvs = {outcome.frame.csv_name: outcome.csv for outcome in outcomes if outcome.csv is not None}
-    if form.cleanup:
+    if batch.form.cleanup:
         return f"Deleted {len(csvs)} CSV files", None
     try:
-        folder = await asyncio.to_thread(service.sessions.keep, form.session_id, csvs)
-    except OSError as exc:
-        logger.warning("session_id=%s: the CSV files could not be kept: %s", form.session_id, exc)
+        async with asyncio.timeout_at(batch.deadline):
+            folder = await asyncio.to_thread(service.sessions.keep, batch.form.session_id, csvs)
+    except OSError as exc:  # TimeoutError is one
+        logger.warning("session_id=%s: the CSV files could not be kept: %r", batch.form.session_id, exc)
         return f"Could not keep {len(csvs)} CSV files: {exc.strerror or 'the output folder failed'}", None
     return f"Kept {len(csvs)} CSV files", str(folder)

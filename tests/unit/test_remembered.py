@@ -51,6 +51,42 @@ def test_a_silent_deployment_is_not_waited_for() -> None:
         asyncio.run(remembered.get())
 
 
+def test_all_who_wait_for_a_silent_deployment_are_told_together() -> None:
+    """One after the other, 32 of them would wait for minutes; one who leaves takes the answer from nobody."""
+
+    async def crowd() -> list[object]:
+        counter = Counter()
+
+        async def ask() -> None:
+            await counter.ask()
+            await asyncio.Event().wait()
+
+        remembered = Remembered(ask, fresh_s=1, timeout_s=0.05)
+        waiting = [asyncio.create_task(remembered.get()) for _ in range(32)]
+        await asyncio.sleep(0)
+        waiting[0].cancel()
+        told = await asyncio.gather(*waiting, return_exceptions=True)
+        return [counter.asked, *map(type, told)]
+
+    assert asyncio.run(crowd()) == [1, asyncio.CancelledError, *[Overloaded] * 31]
+
+
+def test_an_old_answer_is_better_than_none() -> None:
+    """What was there a moment ago is most likely there still."""
+    counter = Counter()
+
+    async def ask() -> int:
+        if counter.asked:
+            raise Overloaded("no replica has room")
+        return await counter.ask()
+
+    async def twice() -> list[int]:
+        remembered = Remembered(ask, fresh_s=-1)
+        return [await remembered.get(), await remembered.get()]
+
+    assert asyncio.run(twice()) == [1, 1]
+
+
 def test_a_failure_is_not_remembered() -> None:
     """The next one asks again."""
     answers = iter([ZeroDivisionError, 7])

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from threading import Event
 
 import pytest
 from starlette.testclient import TestClient
@@ -166,6 +167,21 @@ def test_a_session_that_cannot_be_kept_fails_nothing(client: TestClient, setting
     assert answer["output_dir"] is None
     assert answer["cleanup"].startswith("Could not keep 1 CSV files")
     assert str(settings.output_dir) not in answer["cleanup"]
+
+
+def test_a_folder_that_does_not_answer_fails_nothing(make_service: Callable[..., Service]) -> None:
+    """The frames are scored by then; the request's deadline bounds the wait for a dead file server."""
+    answers = Event()
+
+    class DeadFolder:
+        def keep(self, *_: object) -> None:
+            answers.wait(10)
+
+    with TestClient(create_app(make_service(sessions=DeadFolder()))) as client:
+        answer = client.post("/batch/predict", data={"cleanup": "false"}, files=files_of(stages.image(0.5))).json()
+        answers.set()
+    assert (answer["status"], answer["output_dir"]) == ("success", None)
+    assert answer["cleanup"].startswith("Could not keep 1 CSV files")
 
 
 def test_events_tell_each_frame_and_then_the_answer(client: TestClient) -> None:

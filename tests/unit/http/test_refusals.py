@@ -1,5 +1,6 @@
 """Requests that are refused whole, as problem+json."""
 
+import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -9,6 +10,7 @@ from starlette.testclient import TestClient
 
 from serve_app.http.app import create_app
 from serve_app.http.service import Service
+from serve_app.remembered import Remembered
 from tests.unit import stages
 from tests.unit.http.test_batch import files_of
 
@@ -130,6 +132,14 @@ def test_a_body_that_declares_too_much_is_refused_unread(client: TestClient) -> 
 def test_a_late_request_is_answered_504(client: TestClient) -> None:
     """The service's own deadline has its own status."""
     response = client.post("/batch/predict", files=files_of(stages.HANGS))
+    assert (response.status_code, response.json()["code"]) == (504, "deadline_exceeded")
+
+
+def test_a_request_waits_for_its_model_until_its_deadline_only(make_service: Callable[..., Service]) -> None:
+    """The predictor may be away."""
+    silent = make_service(models=Remembered(asyncio.Event().wait, fresh_s=1))
+    with TestClient(create_app(silent)) as client:
+        response = client.post("/batch/predict", files=ONE)
     assert (response.status_code, response.json()["code"]) == (504, "deadline_exceeded")
 
 
