@@ -107,7 +107,7 @@ def test_the_ports_are_the_configs() -> None:
     for container in [*heads, *WORKERS]:
         ports = {port["name"]: port["containerPort"] for port in container["ports"]}
         assert ports["serve"] == PROD["http_options"]["port"]
-    assert [worker["readinessProbe"]["httpGet"] for worker in WORKERS] == [{"path": "/readyz", "port": "serve"}] * 2
+    assert [worker["readinessProbe"]["httpGet"] for worker in WORKERS] == [{"path": "/-/healthz", "port": "serve"}] * 2
 
 
 def test_a_pod_that_is_to_go_lasts_as_long_as_its_requests() -> None:
