@@ -24,7 +24,6 @@ _SERVE_HOST, _SERVE_PORT = "0.0.0.0", 8000  # noqa: S104 - where Serve's proxy l
 OWN_RAY = "local"  # what RAY_ADDRESS says to start one; without it, Ray joins whichever was last started here
 _STOP_TIMEOUT_S = 60.0
 _POLL_S = 0.25
-_FAILED = ("DEPLOY_FAILED", "Failed to update the deployments")  # what Serve logs of a deployment that does not start
 
 
 def render_config(config: Path, launch: LaunchSettings) -> str:
@@ -65,10 +64,16 @@ def read_args(config: Path) -> AppArgs:
 
 
 def run_in_place(config: Path, launch: LaunchSettings) -> NoReturn:
-    """Become ``serve run``, so that signals and the exit status are its own."""
+    """Become ``serve run``, so that signals and the exit status are its own.
+
+    Raises:
+        SetupError: as ``render_own``, or an argument in the config is none of this service's.
+    """
     environment = {"RAY_ADDRESS": OWN_RAY} | launch_environment()
+    read_args(config)
     content = _render(config, launch, environment["RAY_ADDRESS"])
-    rendered = cache_dir() / f"run-{os.getpid()}.yaml"
+    port = _address(yaml.safe_load(content)["http_options"]).port
+    rendered = cache_dir() / f"run-{port}.yaml"  # in place of its last run's
     rendered.parent.mkdir(parents=True, exist_ok=True)
     rendered.write_text(content)
     os.execve(_SERVE[0], [*_SERVE, str(rendered)], environment)  # noqa: S606 - own argv, no shell
@@ -156,8 +161,6 @@ def _await_ready(service: subprocess.Popen[bytes], url: str, log: Path, timeout_
     while time.monotonic() < deadline:
         if service.poll() is not None:
             raise SetupError(f"the service ended with status {service.returncode} before it was ready; see {log}")
-        if any(mark in log.read_text(errors="replace") for mark in _FAILED):  # serve run itself would wait for ever
-            raise SetupError(f"a deployment failed to start; see {log}")
         try:
             if requests.get(f"{url}/readyz", timeout=5).ok:
                 return
