@@ -27,7 +27,8 @@ class Admission:
         heavy = self._requests > 0 and self._bytes + size_bytes > self._max_bytes
         if full or heavy:
             raise Overloaded(
-                f"{self._requests} requests are in progress: try again in {self._retry_after_s} s",
+                f"{self._requests} requests of {self._bytes / 1e6:.0f} MB are in progress: "
+                f"try again in {self._retry_after_s} s",
                 retry_after_s=self._retry_after_s,
             )
         self._requests += 1

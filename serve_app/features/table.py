@@ -121,7 +121,7 @@ def _face(row: npt.NDArray[np.float64], min_confidence: float) -> FaceFeatures:
     if success == 0.0:
         raise NoFace("no face was found in this frame")
     if confidence < min_confidence:
-        raise LowQuality(f"the face is too uncertain: confidence {confidence:.2f} is below {min_confidence:.2f}")
+        raise LowQuality(f"the face is too uncertain: confidence {confidence:.3f} is below {min_confidence:.3f}")
     return FaceFeatures(features=row[2:].astype(np.float32), confidence=confidence)
 
 

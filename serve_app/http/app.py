@@ -6,7 +6,7 @@ from typing import Any
 
 from fastapi import APIRouter, Depends, FastAPI
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import ASGIApp
 
@@ -16,12 +16,11 @@ from serve_app.features.schema import FEATURE_COLUMNS
 from serve_app.http import batch, examples
 from serve_app.http.contract import BatchBody, HealthBody, ModelBody, ModelDetailBody, ModelsBody, ProblemBody
 from serve_app.http.forms import PREDICT_FORM_SCHEMA
-from serve_app.http.middleware import BodyLimit, RequestContext, declared_bytes
-from serve_app.http.problems import answer_problem
+from serve_app.http.middleware import BodyLimit, HeadAsGet, RequestContext, check_size, declared_bytes
+from serve_app.http.problems import answer_nobody, answer_problem
 from serve_app.http.service import Service
 from serve_app.settings import MAX_FRAMES
 
-_EVENT_STREAM = "text/event-stream"
 _PROBLEM: dict[str, Any] = {"model": ProblemBody, "content": {"application/problem+json": {}}}
 _PREDICT_REFUSALS: dict[int | str, dict[str, Any]] = dict.fromkeys((400, 404, 409, 413, 415, 422, 503, 504), _PROBLEM)
 _PREDICT_BODY = {"required": True, "content": {"multipart/form-data": {"schema": PREDICT_FORM_SCHEMA}}}
@@ -32,12 +31,13 @@ def create_app(service: Service, *, echo_request_id: bool = True) -> ASGIApp:
     app = FastAPI(title="Deepfake detection", version=__version__, summary="Scores the frames of a video.")
     for error in (RequestError, HTTPException, Exception):
         app.add_exception_handler(error, answer_problem)
+    app.add_exception_handler(ClientDisconnect, answer_nobody)
     app.include_router(_predict_routes(service))
     app.include_router(_model_routes(service))
     app.include_router(_health_routes(service))
     _show_example(app)
     limited = BodyLimit(app, max_bytes=service.settings.max_body_bytes)
-    return RequestContext(limited, echo_id=echo_request_id)
+    return RequestContext(HeadAsGet(limited), echo_id=echo_request_id)
 
 
 def _show_example(app: FastAPI) -> None:
@@ -58,7 +58,10 @@ def _predict_routes(service: Service) -> APIRouter:
 
     async def admitted(request: Request) -> AsyncIterator[None]:
         """Hold a place until the last byte of the answer is sent."""
-        with service.admission.admit(declared_bytes(request.headers) or service.settings.max_body_bytes):
+        max_bytes = service.settings.max_body_bytes
+        n_bytes = declared_bytes(request.headers)
+        check_size(n_bytes, max_bytes=max_bytes)  # first, for it will be too large however long the client waits
+        with service.admission.admit(n_bytes or max_bytes):
             yield
 
     @router.post(
@@ -71,9 +74,9 @@ def _predict_routes(service: Service) -> APIRouter:
     async def predict_batch(request: Request) -> Response:
         """Score 1 to 30 frames. `Accept: text/event-stream` tells each frame as it is finished."""
         accepted = await batch.accept(service, request)
-        if _EVENT_STREAM in request.headers.get("accept", ""):
+        if batch.prefers_events(request.headers.get("accept", "")):
             events = batch.answer_events(service, accepted, request.state.request_id)
-            return StreamingResponse(events, media_type=_EVENT_STREAM, headers={"Cache-Control": "no-store"})
+            return StreamingResponse(events, media_type=batch.EVENT_STREAM, headers={"Cache-Control": "no-store"})
         body = await batch.answer(service, accepted)
         return Response(body.model_dump_json(exclude_unset=True), media_type="application/json")
 

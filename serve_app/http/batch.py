@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 
@@ -18,6 +19,9 @@ from serve_app.pipeline import FrameOutcome, Scoring
 from serve_app.predictions import ModelDescription, summarise
 
 logger = logging.getLogger(__name__)
+
+EVENT_STREAM = "text/event-stream"
+_WEIGHT = re.compile(r"(?:^|;)\s*q\s*=\s*([01](?:\.\d{0,3})?)")
 
 
 @dataclass(frozen=True)
@@ -88,6 +92,16 @@ async def answer(
         cleanup=cleanup,
         output_dir=output_dir,
     )
+
+
+def prefers_events(accept: str) -> bool:
+    """Whether an Accept header (RFC 9110, 12.5.1) names the event stream, and JSON with no more weight."""
+    weights = dict.fromkeys((EVENT_STREAM, "application/json"), 0.0)
+    for media_range in accept.lower().split(","):
+        media_type, _, parameters = media_range.partition(";")
+        weight = _WEIGHT.search(parameters)
+        weights[media_type.strip()] = float(weight[1]) if weight else 1.0
+    return weights[EVENT_STREAM] > 0 and weights[EVENT_STREAM] >= weights["application/json"]
 
 
 async def answer_events(service: Service, batch: Batch, request_id: str) -> AsyncIterator[str]:

@@ -10,15 +10,18 @@ import time
 import uuid
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serve_app.errors import PayloadTooLarge
+from serve_app.errors import Overloaded, PayloadTooLarge
+from serve_app.http.problems import CLIENT_LEFT, answer_problem
 
 logger = logging.getLogger(__name__)
 
 _REQUEST_ID = re.compile(r"[\x20-\x7e]{1,128}")  # a header has no line ends: it stays one line of the log
 _QUIET_PATHS = frozenset({"/livez", "/readyz", "/health"})  # probes, every few seconds
-_CLIENT_LEFT = 499
+_STOPPING = "the service is being stopped; send the request again"
+_RESTART_S = 30  # from its end to its next answer
 
 
 class RequestContext:
@@ -35,7 +38,7 @@ class RequestContext:
             return
         request_id = _request_id(Headers(scope=scope).get("x-request-id"))
         scope.setdefault("state", {})["request_id"] = request_id
-        status, started = _CLIENT_LEFT, time.perf_counter()
+        status, started = CLIENT_LEFT, time.perf_counter()
 
         async def send_with_id(message: Message) -> None:
             nonlocal status
@@ -48,14 +51,14 @@ class RequestContext:
         try:
             await self._app(scope, receive, send_with_id)
         except Exception:
-            if status == _CLIENT_LEFT:  # else it is answered and logged: Starlette raises it again for its server
+            if status == CLIENT_LEFT:  # else it is answered and logged: Starlette raises it again for its server
                 raise
         finally:
             _log(scope, status, (time.perf_counter() - started) * 1e3)
 
 
 class BodyLimit:
-    """Refuses a body once it is too large; Starlette's own limit would answer in plain text."""
+    """Refuses a body once it is too large, whatever it declared; Starlette's own limit would answer in plain text."""
 
     def __init__(self, app: ASGIApp, *, max_bytes: int) -> None:
         self._app = app
@@ -66,21 +69,23 @@ class BodyLimit:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        declared, received = declared_bytes(Headers(scope=scope)), 0
+        received = 0
 
         async def receive_limited() -> Message:
             nonlocal received
-            message = {} if declared > self._max_bytes else await receive()
+            message = await receive()
             received += len(message.get("body", b""))
-            if max(declared, received) > self._max_bytes:
-                raise PayloadTooLarge(f"the body is larger than the {self._max_bytes} bytes that are taken")
+            check_size(received, max_bytes=self._max_bytes)
             return message
 
         await self._app(scope, receive_limited, send)
 
 
 class CancelOnDisconnect:
-    """Cancels the work of a request whose client has left, before it was answered in full."""
+    """Cancels the work of a request whose client has left, before it was answered in full.
+
+    Where the server cancels it, for its time to stop is over, the client is told to come again.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -91,7 +96,7 @@ class CancelOnDisconnect:
         if scope["type"] != "http" or serving is None:
             await self._app(scope, receive, send)
             return
-        body_is_read, answered, left = asyncio.Event(), False, False
+        body_is_read, begun, answered, left = asyncio.Event(), False, False, False
 
         async def receive_body() -> Message:
             message = await receive()
@@ -100,8 +105,8 @@ class CancelOnDisconnect:
             return message
 
         async def send_answer(message: Message) -> None:
-            nonlocal answered
-            answered = message["type"] == "http.response.body" and not message.get("more_body", False)
+            nonlocal begun, answered
+            begun, answered = True, message["type"] == "http.response.body" and not message.get("more_body", False)
             await send(message)
 
         async def watch() -> None:
@@ -117,7 +122,11 @@ class CancelOnDisconnect:
         try:
             await self._app(scope, receive_body, send_answer)
         except asyncio.CancelledError:
-            if not left:
+            if not left and not begun:
+                serving.uncancel()
+                problem = await answer_problem(Request(scope), Overloaded(_STOPPING, retry_after_s=_RESTART_S))
+                await problem(scope, receive, send)
+            elif not left:
                 raise
         finally:
             watcher.cancel()
@@ -125,10 +134,27 @@ class CancelOnDisconnect:
                 serving.uncancel()
 
 
+class HeadAsGet:
+    """Answers HEAD as GET, which FastAPI does not; the server sends no body for it."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one ASGI connection."""
+        await self._app({**scope, "method": "GET"} if scope.get("method") == "HEAD" else scope, receive, send)
+
+
 def declared_bytes(headers: Headers) -> int:
     """Read Content-Length; 0 where the body is chunked."""
     declared = headers.get("content-length", "")
     return int(declared) if declared.isdecimal() else 0
+
+
+def check_size(n_bytes: int, *, max_bytes: int) -> None:
+    """Refuse a body of more bytes; raises PayloadTooLarge."""
+    if n_bytes > max_bytes:
+        raise PayloadTooLarge(f"the body is larger than the {max_bytes} bytes that are taken")
 
 
 def _request_id(offered: str | None) -> str:

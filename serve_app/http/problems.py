@@ -12,6 +12,8 @@ from serve_app.http.contract import ProblemBody
 
 logger = logging.getLogger(__name__)
 
+CLIENT_LEFT = 499  # as nginx logs it
+
 
 def problem_of(error: BaseException, request_id: str) -> ProblemBody:
     """Say what happened in the words that a client may see."""
@@ -38,6 +40,11 @@ async def answer_problem(request: Request, error: Exception) -> Response:
     if isinstance(error, RequestError) and error.retry_after_s is not None:
         headers["Retry-After"] = str(error.retry_after_s)
     return Response(problem.model_dump_json(), problem.status, headers, media_type="application/problem+json")
+
+
+async def answer_nobody(_request: Request, _error: Exception) -> Response:
+    """End the request of a client that left in the middle of its upload; FastAPI's handler for ClientDisconnect."""
+    return Response(status_code=CLIENT_LEFT)
 
 
 def _problem(code: str, title: str, status: int, detail: str, request_id: str) -> ProblemBody:

@@ -195,6 +195,24 @@ def test_events_tell_each_frame_and_then_the_answer(client: TestClient) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("accept", "is_stream"),
+    [
+        ("TEXT/EVENT-STREAM", True),
+        ("text/event-stream, */*;q=0.1", True),
+        ("application/json, text/event-stream", True),
+        ("application/json;q=1, text/event-stream;q=0.1", False),
+        ("text/event-stream;q=0", False),
+        ("text/event-streams", False),
+        ("*/*", False),
+    ],
+)
+def test_events_are_sent_to_who_prefers_them(client: TestClient, accept: str, is_stream: bool) -> None:
+    """As RFC 9110 weighs what is accepted; nobody gets them unasked."""
+    response = client.post("/batch/predict", files=files_of(stages.image(0.5)), headers={"Accept": accept})
+    assert response.headers["content-type"].startswith("text/event-stream") is is_stream
+
+
 def test_events_end_with_a_problem_when_the_request_fails(client: TestClient) -> None:
     """The status is sent by then: the event carries what the body would have."""
     response = client.post(

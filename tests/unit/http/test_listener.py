@@ -29,6 +29,7 @@ class Application:
         self._body = body
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope.setdefault("state", {})["request_id"] = "its id"
         try:
             while (await receive()).get("more_body"):
                 pass
@@ -170,6 +171,25 @@ def test_stopping_finishes_the_request_under_way() -> None:
             app.may_answer.set()
             assert (await reader.readuntil(b"done")).startswith(b"HTTP/1.1 200")
             await stopping
+            writer.close()
+
+    run_within(20, stop)
+
+
+def test_stopping_tells_the_request_that_takes_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a problem that says to come again; the server's own words would be a bare 500."""
+
+    async def stop() -> None:
+        monkeypatch.setattr("serve_app.http.listener._FINISH_S", 0.1)
+        app = Application()
+        async with listening(app) as (listener, address):
+            reader, writer = await post(address)
+            await app.working.wait()
+            await listener.stop()
+            answer = await reader.read()
+            assert answer.startswith(b"HTTP/1.1 503")
+            assert b'"code":"overloaded"' in answer
+            assert app.cancelled
             writer.close()
 
     run_within(20, stop)

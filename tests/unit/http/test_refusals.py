@@ -1,12 +1,14 @@
 """Requests that are refused whole, as problem+json."""
 
 import asyncio
+import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
+from starlette.types import Message
 
 from serve_app.http.app import create_app
 from serve_app.http.service import Service
@@ -127,6 +129,40 @@ def test_a_body_that_declares_too_much_is_refused_unread(client: TestClient) -> 
     """Content-Length alone decides, and the answer is a problem like any other."""
     response = client.post("/batch/predict", files=files_of(*[stages.image(0.5) + b"x" * 1500] * 30))
     assert (response.status_code, response.json()["code"]) == (413, "payload_too_large")
+
+
+def test_a_body_that_declares_too_much_is_refused_while_others_are_under_way(client: TestClient) -> None:
+    """To try again later, as 503 says, would not help."""
+    with ThreadPoolExecutor(2) as threads:
+        for _ in range(2):
+            threads.submit(client.post, "/batch/predict", files=files_of(stages.HANGS))
+        statuses = {client.post("/batch/predict", content=b"x" * 50_000).status_code for _ in range(10)}
+    assert statuses == {413}
+
+
+def test_a_client_that_leaves_in_its_upload_is_no_error(
+    make_service: Callable[..., Service], caplog: pytest.LogCaptureFixture
+) -> None:
+    """One line of the log, with the status that nginx has for it."""
+    headers = [(b"content-type", b"multipart/form-data; boundary=b"), (b"content-length", b"1000")]
+    scope = {"type": "http", "method": "POST", "path": "/batch/predict", "query_string": b"", "headers": headers}
+    coming: list[Message] = [
+        {"type": "http.disconnect"},
+        {"type": "http.request", "body": FORM[:20], "more_body": True},
+    ]
+
+    async def leave() -> None:
+        async def receive() -> Message:
+            return coming.pop()
+
+        async def send(_: Message) -> None:
+            return
+
+        await create_app(make_service())(scope, receive, send)
+
+    with caplog.at_level(logging.INFO, logger="serve_app"):
+        asyncio.run(leave())
+    assert [(record.levelname, " 499 " in record.message) for record in caplog.records] == [("INFO", True)]
 
 
 def test_a_late_request_is_answered_504(client: TestClient) -> None:

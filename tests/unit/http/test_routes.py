@@ -144,3 +144,9 @@ def test_the_documented_answer_is_one_that_is_given(client: TestClient) -> None:
     assert [list(frame) for frame in example["predictions"]] == [list(frame) for frame in answer["predictions"]]
     assert example["summary"] == answer["summary"] | {"model_version": 1}
     assert example["predictions"][0]["prediction"] == answer["predictions"][0]["prediction"]
+
+
+@pytest.mark.parametrize(("path", "status"), [("/livez", 200), ("/readyz", 200), ("/models", 200), ("/nothing", 404)])
+def test_head_is_answered_as_get(client: TestClient, path: str, status: int) -> None:
+    """Some probes ask so."""
+    assert client.head(path).status_code == status
