@@ -6,7 +6,7 @@ import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from serve_app.addresses import listening_socket
-from serve_app.http.middleware import CancelOnDisconnect
+from serve_app.http.middleware import CancelOnDisconnect, ReadToTheEnd
 from serve_app.settings import ListenSettings
 
 _KEEP_ALIVE_S = 90  # as Serve's proxy
@@ -40,7 +40,7 @@ class Listener:
         self._address = address
         self._server = uvicorn.Server(
             uvicorn.Config(
-                CancelOnDisconnect(app),
+                CancelOnDisconnect(ReadToTheEnd(app)),
                 lifespan="off",
                 ws="none",
                 access_log=False,

@@ -1,4 +1,4 @@
-"""What requests pass through: their id, their line in the log, the limit of a body, the end when a client leaves.
+"""What requests pass through: their id, their line in the log, the limit of a body and its end, a client that leaves.
 
 Pure ASGI, for Starlette's BaseHTTPMiddleware breaks cancellation.
 """
@@ -8,6 +8,7 @@ import logging
 import re
 import time
 import uuid
+from contextlib import suppress
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
@@ -22,6 +23,7 @@ _REQUEST_ID = re.compile(r"[\x20-\x7e]{1,128}")  # a header has no line ends: it
 _QUIET_PATHS = frozenset({"/livez", "/readyz", "/health"})  # probes, every few seconds
 _STOPPING = "the service is being stopped; send the request again"
 _RESTART_S = 30  # from its end to its next answer
+_READ_ON_S = 5.0
 
 
 class RequestContext:
@@ -134,6 +136,42 @@ class CancelOnDisconnect:
                 serving.uncancel()
 
 
+class ReadToTheEnd:
+    """Reads on, for a moment, what is left of a body when its answer is sent.
+
+    A connection that is closed with unread bytes is reset, and the answer lost with it: to nginx, which by default asks
+    for it to be closed, a refusal would be a broken server.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one ASGI connection."""
+        if scope["type"] != "http" or not _has_body(Headers(scope=scope)):
+            await self._app(scope, receive, send)
+            return
+        is_read = False
+
+        async def receive_body() -> Message:
+            nonlocal is_read
+            message = await receive()
+            is_read = not message.get("more_body", False)
+            return message
+
+        async def send_answer(message: Message) -> None:
+            if message["type"] == "http.response.body" and not message.get("more_body", False) and not is_read:
+                await send({**message, "more_body": True})
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_READ_ON_S):
+                        while not is_read:
+                            await receive_body()
+                message = {"type": "http.response.body"}
+            await send(message)
+
+        await self._app(scope, receive_body, send_answer)
+
+
 class HeadAsGet:
     """Answers HEAD as GET, which FastAPI does not; the server sends no body for it."""
 
@@ -155,6 +193,10 @@ def check_size(n_bytes: int, *, max_bytes: int) -> None:
     """Refuse a body of more bytes; raises PayloadTooLarge."""
     if n_bytes > max_bytes:
         raise PayloadTooLarge(f"the body is larger than the {max_bytes} bytes that are taken")
+
+
+def _has_body(headers: Headers) -> bool:
+    return declared_bytes(headers) > 0 or "transfer-encoding" in headers
 
 
 def _request_id(offered: str | None) -> str:

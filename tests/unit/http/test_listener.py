@@ -57,7 +57,7 @@ async def listening(app: Application) -> AsyncIterator[tuple[Listener, ListenSet
         await listener.stop()
 
 
-async def post(address: ListenSettings, body: bytes = b"frames") -> Client:
+async def post(address: ListenSettings, body: bytes = b"frames", headers: bytes = b"") -> Client:
     """Send a request; its answer is not awaited."""
     while True:
         try:
@@ -65,7 +65,8 @@ async def post(address: ListenSettings, body: bytes = b"frames") -> Client:
             break
         except ConnectionRefusedError:  # uvicorn listens a moment after it was started
             await asyncio.sleep(0.01)
-    writer.write(b"POST / HTTP/1.1\r\nHost: here\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+    head = b"POST / HTTP/1.1\r\nHost: here\r\n%sContent-Length: %d\r\n\r\n" % (headers, len(body))
+    writer.write(head + body)
     await writer.drain()
     return reader, writer
 
@@ -153,6 +154,24 @@ def test_a_client_that_leaves_a_stream_ends_it() -> None:
         await listener.stop()
 
     run_within(20, leave)
+
+
+def test_an_answer_that_does_not_wait_for_the_body_arrives() -> None:
+    """Also where the connection is closed after it, as nginx asks for: unread bytes would reset it."""
+
+    async def refuse(_: Scope, __: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 413, "headers": [(b"content-length", b"5")]})
+        await send({"type": "http.response.body", "body": b"large"})
+
+    async def upload() -> None:
+        listener = Listener(refuse, address := ListenSettings(port=free_port()))
+        await listener.start()
+        reader, writer = await post(address, bytes(4_000_000), headers=b"Connection: close\r\n")
+        assert (await reader.read()).endswith(b"large")
+        writer.close()
+        await listener.stop()
+
+    run_within(20, upload)
 
 
 def test_stopping_finishes_the_request_under_way() -> None:
