@@ -150,10 +150,14 @@ class Supervisor:
         return process
 
     def _await(self, starting: Future[Process], patience: Patience) -> Process:
+        """Raise a start's failure as a new one each time: what is raised holds on to the frame in hand."""
         while True:
             if self._failure is not None and not starting.done():
-                raise self._failure  # no frame waits for a start that has failed before
+                raise OpenFaceUnusable(str(self._failure))  # no frame waits for a start that has failed before
             try:
-                return starting.result(patience.tick_s())
+                failure = starting.exception(patience.tick_s())
             except NotYet:
                 continue
+            if failure is None:
+                return starting.result()
+            raise OpenFaceUnusable(str(failure))

@@ -1,5 +1,6 @@
 """Keeping one process at work and the next one ready, with processes that are none."""
 
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from threading import Event
@@ -104,6 +105,16 @@ def test_a_failed_start_is_tried_again(supervise: Supervise) -> None:
     assert supervisor._prepare().exception(5)
     wait_until(lambda: taken(supervisor) is second)
     supervisor.check()
+
+
+def test_a_failed_start_keeps_no_frame_that_met_it(supervise: Supervise) -> None:
+    """What is raised holds the frames of its traceback, and with them each image."""
+    failure = OpenFaceUnusable("no model")
+    supervisor = supervise(failure, failure)
+    for _ in range(2):
+        with pytest.raises(OpenFaceUnusable, match="no model"):
+            supervisor.take(Patience(5))
+    assert "take" not in [entry.f_code.co_name for entry, _ in traceback.walk_tb(failure.__traceback__)]
 
 
 def test_a_dead_process_is_replaced_by_the_health_check(supervise: Supervise) -> None:
