@@ -40,7 +40,7 @@ class OpenFaceExtractor:
         self._core = claim_core(self._settings.temp_dir) if self._settings.pin_to_core else None
         self._supervisor = Supervisor(self._start, lead_frames=min(_LEAD_FRAMES, self._settings.slots // 2))
         try:
-            self._supervisor.take(Patience(2 * self._settings.load_timeout_s))  # the start itself gives up earlier
+            self._supervisor.take(Patience(2 * self._settings.load_timeout_s), tries=1)  # the start gives up earlier
         except ServiceError:
             self.close()
             raise

@@ -13,7 +13,7 @@ from serve_app.extractors.openface.patience import Patience
 logger = logging.getLogger(__name__)
 
 _MAX_BACKOFF_S = 30.0
-_MAX_FAILED_STARTS = 3
+_MAX_FAILED_STARTS = 3  # in a row; then the health check has the replica replaced
 _REFRESH_POLL_S = 2.0
 _REFRESH_IDLE_S = 10.0  # OpenCV gives up after 30; the rest is for a machine that is busy
 _REFRESH_TIMEOUT_S = 10.0
@@ -67,21 +67,21 @@ class Supervisor:
         self._lock = Lock()
         self._current: Process | None = None
         self._next: Future[Process] | None = None
-        self._failure: OpenFaceUnusable | None = None
+        self._failure: Exception | None = None
         self._failed_starts = 0
         self._refresher = Thread(target=self._keep_fresh, name="openface-refresh", daemon=True)
         self._refresher.start()
 
-    def take(self, patience: Patience) -> Process:
-        """Return the process that takes the next frame, waiting for one that loads.
+    def take(self, patience: Patience, *, tries: int = _MAX_FAILED_STARTS) -> Process:
+        """Return the process that takes the next frame, waiting for one that loads, after failed starts for another.
 
         Raises:
-            OpenFaceUnusable: the last start failed; another is tried meanwhile.
+            OpenFaceUnusable: a start has failed, and with those before it ``tries`` in a row.
             FrameError: ``patience`` ended.
         """
         self.settle()
         while self._current is None:
-            self._current = self._await(self._prepare(), patience)
+            self._current = self._await(patience, tries)
             self._next = None
             self.settle()  # it may have died while it stood by
         if self._current.frames_left <= self._lead_frames:
@@ -141,23 +141,28 @@ class Supervisor:
             self._closing.wait(min(_MAX_BACKOFF_S, 2.0 ** (self._failed_starts - 1)))
         try:
             process = self._start(self._closing)
-        except OpenFaceUnusable as exc:
+        except Exception as exc:  # a bug, too, is to be told, and not tried again at once
             self._failed_starts, self._failure = self._failed_starts + 1, exc
             if not self._closing.is_set():
-                logger.warning("start %d in a row failed: %s", self._failed_starts, exc)
+                is_bug = not isinstance(exc, OpenFaceUnusable)
+                logger.warning("start %d in a row failed: %s", self._failed_starts, exc, exc_info=is_bug)
             raise
         self._failed_starts, self._failure = 0, None
         return process
 
-    def _await(self, starting: Future[Process], patience: Patience) -> Process:
-        """Raise a start's failure as a new one each time: what is raised holds on to the frame in hand."""
+    def _await(self, patience: Patience, tries: int) -> Process:
+        """Wait for a start that succeeds; a failure is raised as a new one, for what is raised holds the frame.
+
+        However often starts have failed, no frame fails before another has: a replica that failed its frames at
+        once would have the shortest queue, and be sent all frames.
+        """
         while True:
-            if self._failure is not None and not starting.done():
-                raise OpenFaceUnusable(str(self._failure))  # no frame waits for a start that has failed before
+            starting = self._prepare()
             try:
                 failure = starting.exception(patience.tick_s())
             except NotYet:
                 continue
             if failure is None:
                 return starting.result()
-            raise OpenFaceUnusable(str(failure))
+            if self._failed_starts >= tries:
+                raise OpenFaceUnusable(str(failure))

@@ -230,7 +230,7 @@ def test_a_slow_load_is_not_waited_for_for_ever(configure: Configure) -> None:
 def test_a_binary_that_is_gone_makes_frames_fail_and_then_the_health_check(
     load: Load, draw: Draw, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No frame waits for starts that fail; Serve replaces the replica after three of them."""
+    """A frame waits until a third start has failed; then Serve replaces the replica, too."""
     monkeypatch.setattr("serve_app.extractors.openface.supervisor._MAX_BACKOFF_S", 0.01)
     extractor = load("-fake_starts", str(tmp_path / "starts"), "1")
     failures: list[FrameError] = []

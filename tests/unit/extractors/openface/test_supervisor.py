@@ -2,7 +2,6 @@
 
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from threading import Event
 
 import pytest
@@ -11,7 +10,6 @@ from serve_app.errors import FrameTimeout, OpenFaceUnusable
 from serve_app.extractors.openface import supervisor as module
 from serve_app.extractors.openface.patience import Patience
 from serve_app.extractors.openface.supervisor import Process, Supervisor
-from tests.unit.extractors.openface.conftest import wait_until
 
 Supervise = Callable[..., Supervisor]
 
@@ -42,12 +40,6 @@ class Stub:
         self.alive, self.closed = False, True
 
 
-def taken(supervisor: Supervisor) -> Process | None:
-    with suppress(OpenFaceUnusable):
-        return supervisor.take(Patience(5))
-    return None
-
-
 @pytest.fixture
 def supervise(monkeypatch: pytest.MonkeyPatch) -> Iterator[Supervise]:
     """Supervises the given processes, started in that order; an error stands for a start that fails."""
@@ -55,12 +47,12 @@ def supervise(monkeypatch: pytest.MonkeyPatch) -> Iterator[Supervise]:
     monkeypatch.setattr(module, "_REFRESH_POLL_S", 0.01)
     supervisors: list[Supervisor] = []
 
-    def supervised(*starts: Stub | OpenFaceUnusable) -> Supervisor:
+    def supervised(*starts: Stub | Exception) -> Supervisor:
         remaining = list(starts)
 
         def start(_: Event) -> Process:
             started = remaining.pop(0)
-            if isinstance(started, OpenFaceUnusable):
+            if isinstance(started, Exception):
                 raise started
             return started
 
@@ -98,13 +90,34 @@ def test_a_process_that_died_while_it_stood_by_is_not_given_out(supervise: Super
     assert supervisor.take(Patience(5)) is third
 
 
-def test_a_failed_start_is_tried_again(supervise: Supervise) -> None:
-    """The frame that met the failure fails; no later one waits for the next attempt, which is at once here."""
+def test_a_frame_waits_for_the_start_after_a_failed_one(supervise: Supervise) -> None:
+    """Failing it at once, a replica would be idle soonest, and be sent the frames that others could do."""
     second = Stub()
     supervisor = supervise(OpenFaceUnusable("no model"), second)
-    assert supervisor._prepare().exception(5)
-    wait_until(lambda: taken(supervisor) is second)
+    assert supervisor.take(Patience(5)) is second
     supervisor.check()
+
+
+def test_a_frame_is_not_made_to_wait_for_ever(supervise: Supervise, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next start is further away than its deadline."""
+    monkeypatch.setattr(module, "_MAX_BACKOFF_S", 30)
+    with pytest.raises(FrameTimeout):
+        supervise(OpenFaceUnusable("no model"), Stub()).take(Patience(0.1))
+
+
+def test_frames_fail_with_the_start_that_is_one_too_many(supervise: Supervise) -> None:
+    """The third, and every one after it; at the start of a replica, the first."""
+    supervisor = supervise(*[OpenFaceUnusable(f"start {number}") for number in range(1, 6)])
+    for tries, last in ((1, 1), (3, 3), (3, 4)):
+        with pytest.raises(OpenFaceUnusable, match=f"start {last}"):
+            supervisor.take(Patience(5), tries=tries)
+
+
+def test_a_start_that_ends_in_a_bug_counts_as_failed(supervise: Supervise, caplog: pytest.LogCaptureFixture) -> None:
+    """It is not tried again without a pause, and the log says where it is."""
+    with pytest.raises(OpenFaceUnusable, match="a bug"):
+        supervise(RuntimeError("a bug")).take(Patience(5), tries=1)
+    assert "Traceback" in caplog.text
 
 
 def test_a_failed_start_keeps_no_frame_that_met_it(supervise: Supervise) -> None:
@@ -113,8 +126,8 @@ def test_a_failed_start_keeps_no_frame_that_met_it(supervise: Supervise) -> None
     supervisor = supervise(failure, failure)
     for _ in range(2):
         with pytest.raises(OpenFaceUnusable, match="no model"):
-            supervisor.take(Patience(5))
-    assert "take" not in [entry.f_code.co_name for entry, _ in traceback.walk_tb(failure.__traceback__)]
+            supervisor.take(Patience(5), tries=1)
+    assert "_await" not in [entry.f_code.co_name for entry, _ in traceback.walk_tb(failure.__traceback__)]
 
 
 def test_a_dead_process_is_replaced_by_the_health_check(supervise: Supervise) -> None:
