@@ -8,6 +8,7 @@ not know, and here they switch failures of a whole process on:
 
     -fake_load SECONDS  -fake_generation 2.2  -fake_exit_at_start  -fake_no_fifos  -fake_few_columns
     -fake_starts FILE COUNT     all starts but the first COUNT fail; FILE keeps the count
+    -fake_killed_once FILE      the first start is killed; FILE says that it was
     -fake_patience SECONDS      a slot that is empty for longer cannot be opened, as with OpenCV after 30 s
 """
 
@@ -60,6 +61,10 @@ def start() -> None:
             starts.seek(0)
             if len(starts.read()) > int(allowed):
                 sys.exit(3)
+    killed = option("-fake_killed_once")
+    if killed and not Path(killed).exists():
+        Path(killed).touch()
+        os.kill(os.getpid(), signal.SIGKILL)
     if "-fake_exit_at_start" in sys.argv:
         sys.stderr.write("Couldn't open the model file, aborting\n")
         sys.exit(1)

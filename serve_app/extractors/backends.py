@@ -31,14 +31,22 @@ def make_extractor(settings: ExtractorSettings) -> FrameExtractor:
 
 
 def _load_openface(settings: ExtractorSettings) -> FrameExtractor:
-    """Load it warm, else cold; what is wrong with it both ways is told for the warm one."""
+    """Load it warm, else cold; what is wrong with it both ways is told for the warm one.
+
+    Cold is for good. Where the binary works cold, warm is therefore tried again first: it may have been killed or
+    have run out of time, which has nothing to do with being warm.
+    """
     binary = find_binary(settings.openface)
     try:
         return OpenFaceExtractor(settings, binary)
     except OpenFaceUnusable as warm_failure:
         try:
-            cold = ColdExtractor(settings, binary)
+            ColdExtractor(settings, binary).close()  # also of its core, which the warm one takes
         except OpenFaceUnusable:
             raise warm_failure from None
+    try:
+        return OpenFaceExtractor(settings, binary)
+    except OpenFaceUnusable as warm_failure:
+        cold = ColdExtractor(settings, binary)
         logger.warning("OpenFace works only cold, which is slow: %s", warm_failure)
         return cold

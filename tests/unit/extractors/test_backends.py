@@ -52,6 +52,14 @@ def test_the_way_without_fifos_is_said_to_be_slow(tmp_path: Path, caplog: pytest
     assert "works only cold, which is slow" in caplog.text
 
 
+@pytest.mark.parametrize("backend", ["openface", "auto"])
+def test_a_first_start_that_was_killed_costs_no_more_than_a_second(tmp_path: Path, backend: str) -> None:
+    """As where memory was short for a moment: a cold extractor would be slow for as long as the replica lives."""
+    extractor = make_extractor(settings(backend, tmp_path / "temp", "-fake_killed_once", str(tmp_path / "killed")))
+    extractor.close()
+    assert type(extractor) is OpenFaceExtractor
+
+
 def test_openface_that_was_asked_for_and_is_absent_is_an_error(tmp_path: Path) -> None:
     """No other backend takes its place unasked."""
     with pytest.raises(OpenFaceUnusable):
