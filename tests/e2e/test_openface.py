@@ -172,6 +172,17 @@ def test_a_phone_photo_is_turned_upright(extractor: OpenFaceExtractor, frames: l
     assert read_face(turned.csv, min_confidence=0.9)
 
 
+def test_of_a_file_of_several_pictures_the_first_is_scored(
+    binary: Path, extractor: OpenFaceExtractor, frames: list[bytes], csvs: list[bytes], tmp_path: Path
+) -> None:
+    """As phones write them; warm and cold, and the frame after it is as ever."""
+    chunk = [frames[0] + frames[15], frames[1]]
+    assert [extractor.extract(frame).csv for frame in chunk] == csvs[:2]
+    cold = ColdExtractor(settings_for(tmp_path), binary)
+    assert csvs_of(cold.extract_chunk(chunk)) == csvs[:2]
+    cold.close()
+
+
 def test_an_idle_process_stays_warm(extractor: OpenFaceExtractor, frames: list[bytes], csvs: list[bytes]) -> None:
     """OpenCV gives up a file that takes more than 30 s to open, and OpenFace would end."""
     before, began = process_of(extractor), time.monotonic()

@@ -34,6 +34,14 @@ def test_action_units_may_follow() -> None:
     assert checked_csv(csv) is csv
 
 
+def test_of_several_pictures_the_first_is_the_frame() -> None:
+    """A phone's JPEG holds a gain map behind the photo; its row says nothing of the photo."""
+    second, third = (write_face({"frame": number, "success": 1}).split(b"\n")[1] + b"\n" for number in (2, 3))
+    assert checked_csv(FACE + second) == FACE
+    assert checked_csv(FACE + second + third) == FACE
+    assert checked_csv(DIRTY + second) == write_face({"frame": 1})
+
+
 @pytest.mark.parametrize(
     ("csv", "reason"),
     [
@@ -41,7 +49,8 @@ def test_action_units_may_follow() -> None:
         (FACE[:4000], "cut off"),
         (FACE[:-1], "cut off"),
         (CSV_HEADER + b"\n", "wrote 0 rows"),
-        (FACE + FACE.split(b"\n")[1] + b"\n", "wrote 2 rows"),
+        (FACE + FACE.split(b"\n")[1] + b"\n", "wrote 2 rows"),  # two faces
+        (FACE + b"garbage\n", "wrote 2 rows"),
         (FACE.replace(b", 12.5,", b","), "678 values under 679 columns"),
         (b"frame, success\n1, 1\n", "2 columns, and not the 679 .* doctor"),
     ],
