@@ -43,18 +43,21 @@ def locked(temp_dir: Path) -> Iterator[None]:
     """Hold the folder itself: none of our processes makes or sweeps anything in it meanwhile.
 
     Raises:
-        OpenFaceUnusable: it cannot be made, or is held by a process that does not go on.
+        OpenFaceUnusable: it cannot be made, or is held by a process that does not go on; or what is done in it
+            meanwhile fails, for want of rights or room.
     """
     try:
         temp_dir.mkdir(parents=True, exist_ok=True)
         directory = os.open(temp_dir, os.O_RDONLY)
+        try:
+            _wait_for_lock(directory, temp_dir)
+            yield
+        finally:
+            os.close(directory)
     except OSError as exc:
-        raise OpenFaceUnusable(f"TEMP_DIR {temp_dir} cannot be used: {exc}; set TEMP_DIR to a writable folder") from exc
-    try:
-        _wait_for_lock(directory, temp_dir)
-        yield
-    finally:
-        os.close(directory)
+        raise OpenFaceUnusable(
+            f"TEMP_DIR {temp_dir} cannot be used: {exc}; set TEMP_DIR to a writable folder of this user's, with room"
+        ) from exc
 
 
 def sweep(temp_dir: Path) -> int:

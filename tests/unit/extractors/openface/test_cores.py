@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from serve_app.errors import OpenFaceUnusable
 from serve_app.extractors.openface.cores import claim_core
 
 
@@ -38,6 +39,13 @@ def test_a_claim_of_a_dead_process_is_free(tmp_path: Path) -> None:
     claim = claim_core(tmp_path)
     assert claim is not None
     assert claim.core == 4
+
+
+def test_a_lock_that_cannot_be_opened_says_whose_folder_to_take(tmp_path: Path) -> None:
+    """Another user's, say; here a folder stands in its place."""
+    (tmp_path / "core-4.lock").mkdir()
+    with pytest.raises(OpenFaceUnusable, match=r"core-4\.lock'; set TEMP_DIR to a writable folder of this user's"):
+        claim_core(tmp_path)
 
 
 def test_where_cores_cannot_be_chosen_none_is_claimed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -75,6 +75,18 @@ def test_an_unusable_temp_dir_says_so(tmp_path: Path) -> None:
         ScratchFolder(tmp_path / "file")
 
 
+def test_a_temp_dir_without_room_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is there and can be read, but nothing can be made in it."""
+
+    def refuse(**_: object) -> str:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("tempfile.mkdtemp", refuse)
+    with pytest.raises(OpenFaceUnusable, match=r"TEMP_DIR .* No space left on device; set TEMP_DIR to a writable"):
+        ScratchFolder(tmp_path)
+    assert sweep(tmp_path) == 0  # it is not held any more
+
+
 def test_a_lock_that_is_never_opened_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The message names the folder."""
     monkeypatch.setattr(folders, "_LOCK_TIMEOUT_S", 0.02)
