@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import IO
 
 _ASKING = re.compile(rb"Attempting to read from file: (\S+)\s*\n")  # may follow "0% " on the same line
+_COMPLAINT = re.compile(r"could ?n[o']t|can ?n[o']t|fail|error|abort|throw", re.IGNORECASE)
 _CHUNK_BYTES = 65536
 _TAIL_BYTES = 2000
 _LAST_LINES = 4
@@ -35,8 +36,12 @@ class Output:
 
     @property
     def last_words(self) -> str:
-        """The end of what it wrote, as one line: for the log."""
-        return " | ".join(self._tail.decode("utf-8", "replace").splitlines()[-_LAST_LINES:])
+        """The end of what it wrote and what it complained of before, as one line: for the log.
+
+        Without its models it says so, goes on, and ends much later.
+        """
+        lines = list(dict.fromkeys(self._tail.decode("utf-8", "replace").splitlines()))
+        return " | ".join(line for line in lines if line in lines[-_LAST_LINES:] or _COMPLAINT.search(line))
 
     def wait(self, timeout_s: float, writable: int | None = None) -> bool:
         """Take in what there is, waiting for it at most so long; return whether ``writable`` takes bytes."""

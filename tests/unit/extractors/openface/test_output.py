@@ -62,3 +62,13 @@ def test_the_last_words_are_of_both_streams(pipes: Pipes) -> None:
     output.wait(1)
     assert output.last_words == "loading 6 | loading 7 | loading 8 | cannot open the model"
     assert not output.ended
+
+
+def test_the_last_words_hold_what_it_complained_of_before(pipes: Pipes) -> None:
+    """It goes on loading without its landmark model, and says much else."""
+    output, stdout, _ = pipes
+    complaints = b"Could not find the landmark detection model to load\nCouldn't open the model file, aborting\n"
+    os.write(stdout, 2 * complaints + b"".join(b"Reading %d\n" % number for number in range(9)))
+    output.wait(1)
+    expected = [*complaints.decode().splitlines(), *(f"Reading {number}" for number in range(5, 9))]
+    assert output.last_words.split(" | ") == expected
