@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import unquote, urlsplit
 
-from serve_app.errors import SetupError
+from serve_app.errors import FrameError, OpenFaceUnusable, SetupError
 from serve_app.extractors.facemesh.weights import FETCH_COMMAND, read_weights
+from serve_app.extractors.openface.cold import ColdExtractor
 from serve_app.extractors.openface.command import FEATURE_FLAGS, find_binary
 from serve_app.extractors.openface.probe import probe
 from serve_app.models.detector import resolve_device
@@ -21,6 +22,10 @@ from serve_app.settings import AppArgs, ExtractorSettings, redis_url
 
 Status = Literal["ok", "absent", "broken"]
 
+_OPENFACE_REMEDY = (
+    "mend what it names (its models belong beside the binary, `load_timeout_s` is what loading may take), "
+    "or set `backend: facemesh`"
+)
 _REDIS_TIMEOUT_S = 3.0
 _REDIS_PORT = 6379
 
@@ -56,9 +61,15 @@ def _look_at_extractors(settings: ExtractorSettings) -> list[Finding]:
 def _look_at_openface(settings: ExtractorSettings, *, needed: bool) -> Finding:
     try:
         binary = find_binary(settings.openface)
-        seen = probe(binary, settings.openface)
     except SetupError as exc:
         return _absence("openface", str(exc), "install OpenFace, or set `backend: facemesh`", needed=needed)
+    try:
+        seen = probe(binary, settings.openface)
+    except OpenFaceUnusable as exc:
+        return _look_at_cold(settings, binary, str(exc), needed=needed)
+    except FrameError as exc:
+        detail = f"{binary} started, and then failed on a frame: {exc}"
+        return _absence("openface", detail, _OPENFACE_REMEDY, needed=needed)
     flags = " ".join((*FEATURE_FLAGS, *settings.openface.flags))
     detail = (
         f"{binary}, generation {seen.generation}: loads in {seen.load_s:.1f} s, {seen.frame_ms:.0f} ms a frame, "
@@ -67,6 +78,16 @@ def _look_at_openface(settings: ExtractorSettings, *, needed: bool) -> Finding:
     if seen.generation == "2.0" and "-aus" in settings.openface.flags:
         return Finding("openface", "broken", detail, "remove -aus: OpenFace 2.0 crashes with it on a single frame")
     return Finding("openface", "ok", detail)
+
+
+def _look_at_cold(settings: ExtractorSettings, binary: Path, warm_failure: str, *, needed: bool) -> Finding:
+    """An OpenFace that is there and does not start warm: the service runs it cold if that works."""
+    try:
+        ColdExtractor(settings, binary).close()
+    except OpenFaceUnusable:
+        return _absence("openface", warm_failure, _OPENFACE_REMEDY, needed=needed)
+    detail = f"{binary} works only cold, a load of its models for each call: {warm_failure}"
+    return Finding("openface", "ok", detail, "to be fast it needs a TEMP_DIR with FIFOs, and OpenCV with FFmpeg")
 
 
 def _look_at_facemesh(settings: ExtractorSettings, *, needed: bool) -> Finding:

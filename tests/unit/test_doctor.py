@@ -79,6 +79,22 @@ def test_an_absent_openface_is_broken_only_where_it_is_needed(examined: Examine,
     assert openface.remedy
 
 
+def test_an_openface_that_fails_is_not_to_be_installed_again(examined: Examine) -> None:
+    """The remedy is for what it says."""
+    openface = examined(flags=("-fake_exit_at_start",))["openface"]
+    assert (openface.status, "install" in openface.remedy) == ("broken", False)
+    assert "Couldn't open the model file" in openface.detail
+    assert "models belong beside the binary" in openface.remedy
+
+
+def test_an_openface_without_fifos_works_cold(examined: Examine) -> None:
+    """As the service would run it, and ``auto`` would not take the face mesh instead."""
+    openface = examined("auto", flags=("-fake_no_fifos",))["openface"]
+    assert openface.status == "ok"
+    assert "works only cold" in openface.detail
+    assert "FIFOs" in openface.remedy
+
+
 def test_action_units_are_warned_of(examined: Examine) -> None:
     """The older generation crashes on them."""
     openface = examined(flags=("-aus",))["openface"]

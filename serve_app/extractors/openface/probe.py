@@ -5,7 +5,6 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from serve_app.errors import FrameError, OpenFaceUnusable
 from serve_app.extractors.openface.cores import claim_core
 from serve_app.extractors.openface.patience import LOADING, Patience
 from serve_app.extractors.openface.portrait import draw_face
@@ -32,7 +31,8 @@ def probe(binary: Path, settings: OpenFaceSettings) -> Probe:
     """Start the binary as an extractor does, and time it.
 
     Raises:
-        OpenFaceUnusable: it does not answer as OpenFace does.
+        OpenFaceUnusable: it does not start as an extractor does.
+        FrameError: it started, and then failed on a frame.
     """
     settings = settings.model_copy(update={"slots": _N_FRAMES + _N_WARM_UP})
     core = claim_core(settings.temp_dir) if settings.pin_to_core else None
@@ -42,8 +42,6 @@ def probe(binary: Path, settings: OpenFaceSettings) -> Probe:
         )
         try:
             return _measure(process, settings)
-        except FrameError as exc:
-            raise OpenFaceUnusable(f"{binary} started, and then failed on a frame: {exc}") from exc
         finally:
             process.close()
     finally:
