@@ -82,7 +82,6 @@ class Supervisor:
         self.settle()
         while self._current is None:
             self._current = self._await(patience, tries)
-            self._next = None
             self.settle()  # it may have died while it stood by
         if self._current.frames_left <= self._lead_frames:
             self._prepare()
@@ -96,13 +95,13 @@ class Supervisor:
             ended.close()
 
     def check(self) -> None:
-        """See to it that there is a process, or that one is being loaded.
+        """See to it that there is a process for long enough, or that one is being loaded; idling uses them up, too.
 
         Raises:
             OpenFaceUnusable: several starts in a row have failed.
         """
         current = self._current
-        if current is None or not current.is_alive():
+        if current is None or not current.is_alive() or current.frames_left <= self._lead_frames:
             self._prepare()
         if self._failure is not None and self._failed_starts >= _MAX_FAILED_STARTS:
             raise OpenFaceUnusable(f"OpenFace failed to start {self._failed_starts} times: {self._failure}")
@@ -132,6 +131,10 @@ class Supervisor:
     def _prepare(self) -> Future[Process]:
         """Start the next process unless one is under way or stands by."""
         with self._lock:
+            standby = self._standby()
+            if standby is not None and not (standby.is_alive() and standby.frames_left):
+                standby.close()  # it died, or was idle until no frame was left
+                self._next = None
             if self._next is None or (self._next.done() and self._next.exception() is not None):
                 self._next = self._thread.submit(self._start_after_backoff)
             return self._next
@@ -162,7 +165,9 @@ class Supervisor:
                 failure = starting.exception(patience.tick_s())
             except NotYet:
                 continue
-            if failure is None:
-                return starting.result()
-            if self._failed_starts >= tries:
+            if failure is not None and self._failed_starts >= tries:
                 raise OpenFaceUnusable(str(failure))
+            with self._lock:
+                if failure is None and self._next is starting:  # else it died, and another is under way
+                    self._next = None
+                    return starting.result()

@@ -10,6 +10,7 @@ from serve_app.errors import FrameTimeout, OpenFaceUnusable
 from serve_app.extractors.openface import supervisor as module
 from serve_app.extractors.openface.patience import Patience
 from serve_app.extractors.openface.supervisor import Process, Supervisor
+from tests.unit.extractors.openface.conftest import wait_until
 
 Supervise = Callable[..., Supervisor]
 
@@ -139,6 +140,31 @@ def test_a_dead_process_is_replaced_by_the_health_check(supervise: Supervise) ->
     supervisor.check()
     assert supervisor._next is not None
     assert supervisor._next.result(5) is second
+
+
+def test_an_idle_process_is_replaced_before_it_is_used_up(supervise: Supervise) -> None:
+    """Each ten seconds of idling take a frame of it, and no frame comes to have the next one loaded."""
+    first, second = Stub(4), Stub()
+    supervisor = supervise(first, second)
+    supervisor.take(Patience(5))
+    first.frames_left = 3
+    supervisor.check()
+    assert supervisor._next is not None
+    assert supervisor._next.result(5) is second
+
+
+@pytest.mark.parametrize("end", [{"alive": False}, {"frames_left": 0}])
+def test_a_process_that_stood_by_until_its_end_is_replaced(supervise: Supervise, end: dict[str, int]) -> None:
+    """By the health check: after hours without a frame there is still one to take the next."""
+    first, second, third = Stub(1), Stub(), Stub()
+    supervisor = supervise(first, second, third)
+    supervisor.take(Patience(5))
+    wait_until(lambda: supervisor._standby() is second)
+    first.alive = False
+    vars(second).update(end)
+    supervisor.check()
+    wait_until(lambda: supervisor._standby() is third)
+    assert second.closed
 
 
 def test_three_failed_starts_are_unhealthy(supervise: Supervise) -> None:
