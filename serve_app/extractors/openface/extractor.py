@@ -5,7 +5,7 @@ from pathlib import Path
 from threading import Event
 from typing import ClassVar
 
-from serve_app.errors import ExtractionFailed, OpenFaceUnusable, ServiceError
+from serve_app.errors import ExtractionFailed, OpenFaceUnusable
 from serve_app.extractors.image import make_upright
 from serve_app.extractors.openface.cores import claim_core
 from serve_app.extractors.openface.folders import sweep
@@ -41,7 +41,7 @@ class OpenFaceExtractor:
         self._supervisor = Supervisor(self._start, lead_frames=min(_LEAD_FRAMES, self._settings.slots // 2))
         try:
             self._supervisor.take(Patience(2 * self._settings.load_timeout_s), tries=1)  # the start gives up earlier
-        except ServiceError:
+        except BaseException:  # Ctrl-C, too: a load takes seconds
             self.close()
             raise
 

@@ -51,6 +51,9 @@ class WarmProcess:
             last_words = self._process.output.last_words
             self.close()
             raise OpenFaceUnusable(f"{binary} does not answer as OpenFace does: {exc}. It said: {last_words}") from exc
+        except BaseException:  # Ctrl-C in the doctor: a load takes seconds
+            self.close()
+            raise
         logger.info("%s, generation %s, is warm after %.1f s", binary, self.generation, time.monotonic() - began)
 
     @property

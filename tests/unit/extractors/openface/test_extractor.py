@@ -12,6 +12,7 @@ from PIL import Image
 
 from serve_app.errors import ExtractionFailed, FrameError, FrameTimeout, OpenFaceUnusable, Undecodable
 from serve_app.extractors.openface.extractor import OpenFaceExtractor
+from serve_app.extractors.openface.patience import Patience
 from serve_app.extractors.openface.portrait import draw_speck
 from serve_app.extractors.openface.warm import WarmProcess
 from serve_app.features.table import read_face, write_face
@@ -225,6 +226,29 @@ def test_a_slow_load_is_not_waited_for_for_ever(configure: Configure) -> None:
     """It counts from the start of the process."""
     with pytest.raises(OpenFaceUnusable, match=r"loading OpenFace was not done within 0\.1 s"):
         OpenFaceExtractor(configure("-fake_load", "5", load_timeout_s=0.1), FAKE)
+
+
+def interrupt(*_: object, **__: object) -> None:
+    """Stands in for what waits; Ctrl-C comes to the main thread."""
+    raise KeyboardInterrupt
+
+
+def test_an_interrupted_load_leaves_nothing(configure: Configure, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the doctor loads it."""
+    monkeypatch.setattr("serve_app.extractors.openface.process.SlotProcess.wait_until_asked", interrupt)
+    settings = configure().openface
+    with pytest.raises(KeyboardInterrupt):
+        WarmProcess(FAKE, settings, None, Patience(5))
+    assert list(settings.temp_dir.iterdir()) == []
+
+
+def test_an_interrupted_wait_for_a_load_leaves_nothing(configure: Configure, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The load is in a thread of its own, and is given up."""
+    settings = configure("-fake_load", "60")
+    monkeypatch.setattr("serve_app.extractors.openface.patience.Patience.tick_s", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        OpenFaceExtractor(settings, FAKE)
+    assert list(settings.openface.temp_dir.iterdir()) == []
 
 
 def test_a_binary_that_is_gone_makes_frames_fail_and_then_the_health_check(
