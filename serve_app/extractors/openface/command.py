@@ -35,8 +35,9 @@ def find_binary(settings: OpenFaceSettings) -> Path:
     """
     candidates = (settings.binary,) if settings.binary else USUAL_PLACES
     for candidate in candidates:
-        if shutil.which(candidate):
-            return candidate.resolve()  # it looks for its models beside the path it was started by
+        found = shutil.which(candidate)  # a bare name is looked for on PATH
+        if found:
+            return Path(found).resolve()  # it looks for its models beside the path it was started by
     looked = ", ".join(map(str, candidates))
     raise OpenFaceUnusable(f"no executable FeatureExtraction at {looked}; set OPENFACE_BINARY to its path")
 

@@ -20,6 +20,12 @@ def test_the_configured_binary_is_taken_by_its_real_path(tmp_path: Path) -> None
     assert find_binary(OpenFaceSettings(binary=link)) == FAKE
 
 
+def test_a_bare_name_is_looked_for_on_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It does not stand in the working directory."""
+    monkeypatch.setenv("PATH", str(FAKE.parent))
+    assert find_binary(OpenFaceSettings(binary=Path(FAKE.name))) == FAKE
+
+
 def test_the_usual_places_are_searched_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a configured binary."""
     monkeypatch.setattr(command, "USUAL_PLACES", (tmp_path / "absent", FAKE))
