@@ -17,6 +17,7 @@ MIN_LONG_SIDE_PX = 640  # a JPEG decodes at 1/2, 1/4 or 1/8 for little; below 64
 _NOT_WHOLE = f"the bytes are not a whole {', '.join(FORMATS[:-1])} or {FORMATS[-1]} image; send the file again"
 _EXIF_ORIENTATION = 0x0112
 _JPEG = b"\xff\xd8"  # also of an MPO, which Pillow reads as one
+_BMP = b"BM"
 _SCAN = re.compile(rb"\xff\xda\x00")  # starts a scan; data holds it by chance once in 16 MB
 _MAX_SCANS = 100  # writers make about ten; each costs a pass over all pixels, however few bytes it has
 _UPRIGHT = {
@@ -83,13 +84,13 @@ def decode(image: bytes, *, max_pixels: int, full: bool = False) -> Picture:
 
 
 def make_upright(image: bytes, *, max_pixels: int) -> UprightImage:
-    """Take the image as it is, or where EXIF says that it lies otherwise, make a PNG of it upright.
+    """Take the image as it is; of one that lies otherwise by EXIF, or that OpenFace cannot read, make an upright PNG.
 
     Raises:
         Undecodable: as ``decode``.
     """
     orientation = decode(image, max_pixels=max_pixels).orientation
-    if orientation == 1:
+    if orientation == 1 and not _is_bmp_without_size(image):
         return UprightImage(image, orientation)
     file = BytesIO()
     upright = decode(image, max_pixels=max_pixels, full=True).pixels
@@ -110,6 +111,12 @@ def _check_scans(image: bytes) -> None:
     """Refuse a progressive JPEG that would take the decoder minutes, during which nothing could stop it."""
     if image.startswith(_JPEG) and next(islice(_SCAN.finditer(image), _MAX_SCANS, None), None) is not None:
         raise Undecodable(f"the image has more than {_MAX_SCANS} scans; save it again as a usual JPEG")
+
+
+def _is_bmp_without_size(image: bytes) -> bool:
+    """Whether the header has a BMP end before its pixels: some writers leave the size 0, and FFmpeg refuses that."""
+    size_bytes, offset_bytes = (int.from_bytes(image[at : at + 4], "little") for at in (2, 10))
+    return image.startswith(_BMP) and size_bytes <= offset_bytes
 
 
 def _read_orientation(opened: Image.Image) -> int:

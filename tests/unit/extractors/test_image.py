@@ -107,6 +107,15 @@ def test_an_upright_image_keeps_its_bytes(gradient: Image.Image, encode: Encode)
     assert make_upright(image, max_pixels=MAX_PIXELS).image is image
 
 
+def test_a_bmp_that_does_not_say_its_size_becomes_a_png(gradient: Image.Image, encode: Encode) -> None:
+    """OpenFace's reader refuses it; Pillow, as most, does not look at that number."""
+    image = encode(gradient, "BMP")
+    assert make_upright(image, max_pixels=MAX_PIXELS).image is image
+    upright = make_upright(image[:2] + bytes(4) + image[6:], max_pixels=MAX_PIXELS)
+    assert (upright.image[:4], upright.orientation) == (b"\x89PNG", 1)
+    assert (pixels(upright.image) == np.asarray(gradient)).all()
+
+
 def test_an_image_on_its_side_becomes_an_upright_png(gradient: Image.Image, encode: Encode) -> None:
     """At its full size, without loss, and with no EXIF left to turn it again."""
     large = gradient.resize((2000, 1200))
