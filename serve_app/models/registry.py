@@ -6,7 +6,8 @@ its schema, the model's file against its hash. Pickles are never read.
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Literal
@@ -137,18 +138,31 @@ class ModelRegistry:
         self.models_dir = models_dir
 
     def names(self) -> list[str]:
-        """List the models that have at least one version, sorted."""
-        if not self.models_dir.is_dir():
-            raise ArtifactInvalid(f"the models folder {self.models_dir} does not exist; set models_dir or MODELS_DIR")
-        folders = (folder.name for folder in self.models_dir.iterdir() if _NAME.fullmatch(folder.name))
+        """List the models that have at least one version, sorted.
+
+        Raises:
+            ArtifactInvalid: the models folder, or one in it, is absent or cannot be read.
+        """
+        with _reading(self.models_dir):
+            if not self.models_dir.is_dir():
+                raise ArtifactInvalid(
+                    f"the models folder {self.models_dir} does not exist; set models_dir or MODELS_DIR"
+                )
+            folders = [folder.name for folder in self.models_dir.iterdir() if _NAME.fullmatch(folder.name)]
         return sorted(name for name in folders if self.versions(name))
 
     def versions(self, name: str) -> list[int]:
-        """List a model's versions, oldest first, in integer order; empty where there is no such model."""
-        if not _NAME.fullmatch(name) or not (self.models_dir / name).is_dir():
-            return []
-        folders = (folder for folder in (self.models_dir / name).iterdir() if folder.is_dir())
-        return sorted(int(folder.name) for folder in folders if _VERSION.fullmatch(folder.name))
+        """List a model's versions, oldest first, in integer order; empty where there is no such model.
+
+        Raises:
+            ArtifactInvalid: the model's folder cannot be read.
+        """
+        model_dir = self.models_dir / name
+        with _reading(model_dir):
+            if not _NAME.fullmatch(name) or not model_dir.is_dir():
+                return []
+            folders = [folder.name for folder in model_dir.iterdir() if folder.is_dir()]
+        return sorted(int(folder) for folder in folders if _VERSION.fullmatch(folder))
 
     def manifests(self) -> list[Manifest]:
         """Read and check all manifests, by name, oldest version first.
@@ -223,6 +237,14 @@ class ModelRegistry:
             raise ArtifactInvalid(
                 f"{_label(path.parent)}: {path.name} cannot be read ({exc.strerror}); restore it"
             ) from exc
+
+
+@contextmanager
+def _reading(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as exc:
+        raise ArtifactInvalid(f"the folder {folder} cannot be read ({exc.strerror}); let this user read it") from exc
 
 
 def _label(folder: Path) -> str:

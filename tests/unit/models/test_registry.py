@@ -1,9 +1,12 @@
 """The model registry: what it finds, and all that it refuses."""
 
+import errno
 import hashlib
 import json
+import os
 import pickle
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -39,6 +42,23 @@ def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
     """The message names the setting."""
     with pytest.raises(ArtifactInvalid, match="MODELS_DIR"):
         ModelRegistry(tmp_path / "absent").names()
+
+
+@pytest.mark.parametrize("closed", ["models", DEFAULT_MODEL])
+def test_a_folder_that_may_not_be_read_is_refused(
+    models_dir: Path, monkeypatch: pytest.MonkeyPatch, closed: str
+) -> None:
+    """Another user's; the test may run as root, whom no folder is closed to."""
+    list_folder = Path.iterdir
+
+    def refuse(folder: Path) -> Iterator[Path]:
+        if folder.name == closed:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return list_folder(folder)
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    with pytest.raises(ArtifactInvalid, match=f"{closed} cannot be read .Permission denied"):
+        ModelRegistry(models_dir).names()
 
 
 @pytest.mark.parametrize("name", ["../models/mobilenetv2_celebv2", "/etc", "..", "", "a/b", "a\0b", "other"])
