@@ -16,8 +16,8 @@ from serve_app.extractors.facemesh.weights import FETCH_COMMAND, read_weights
 from serve_app.extractors.openface.cold import ColdExtractor
 from serve_app.extractors.openface.command import FEATURE_FLAGS, find_binary
 from serve_app.extractors.openface.probe import probe
-from serve_app.models.detector import resolve_device
-from serve_app.models.registry import ModelRegistry
+from serve_app.models.detector import Detectors, resolve_device
+from serve_app.models.registry import Manifest, ModelRegistry
 from serve_app.settings import AppArgs, ExtractorSettings, redis_url
 
 Status = Literal["ok", "absent", "broken"]
@@ -120,7 +120,7 @@ def _look_at_device(args: AppArgs) -> Finding:
 def _look_at_models(args: AppArgs) -> Finding:
     models_dir = args.predictor.models_dir
     try:
-        manifests = ModelRegistry(models_dir).manifests()
+        manifests = _load_models(ModelRegistry(models_dir))
     except SetupError as exc:
         return Finding("models", "broken", str(exc), "set MODELS_DIR, or install again")
     detail = ", ".join(f"{manifest.name}/{manifest.version} for {manifest.backend}" for manifest in manifests)
@@ -128,6 +128,14 @@ def _look_at_models(args: AppArgs) -> Finding:
     if backend != "auto" and all(manifest.backend != backend for manifest in manifests):
         return Finding("models", "broken", f"none in {models_dir} is for {backend}", "set MODELS_DIR, or train one")
     return Finding("models", "ok", f"{detail} in {models_dir}")
+
+
+def _load_models(registry: ModelRegistry) -> list[Manifest]:
+    """Load every model and its card, as the predictor does before it starts: a manifest alone proves little."""
+    manifests = Detectors(registry, resolve_device("cpu")).manifests()
+    for manifest in manifests:
+        registry.load_card(manifest)
+    return manifests
 
 
 def _look_at_folder(name: str, folder: Path) -> Finding:

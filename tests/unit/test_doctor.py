@@ -1,6 +1,7 @@
 """What the doctor finds."""
 
 import json
+import shutil
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -11,7 +12,7 @@ import pytest
 from serve_app import cli, doctor
 from serve_app.doctor import Finding, examine
 from serve_app.extractors.openface.portrait import draw_face
-from serve_app.settings import AppArgs
+from serve_app.settings import DEFAULT_MODEL, PRETRAINED_DIR, AppArgs
 
 FAKE = Path(__file__).parents[1] / "fake_feature_extraction.py"
 
@@ -24,9 +25,12 @@ def examined(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Examine:
     monkeypatch.delenv("REDIS_URL", raising=False)
     folders = {"output_dir": tmp_path / "output", "temp_dir": tmp_path / "temp"}
 
-    def findings(backend: str = "openface", **openface: object) -> dict[str, Finding]:
+    def findings(
+        backend: str = "openface", models_dir: Path = PRETRAINED_DIR, **openface: object
+    ) -> dict[str, Finding]:
         extractor = {"backend": backend, "openface": {"binary": FAKE, "temp_dir": tmp_path / "temp", **openface}}
-        args = AppArgs.model_validate({"extractor": extractor, "ingress": folders, "predictor": {"device": "cpu"}})
+        predictor = {"device": "cpu", "models_dir": models_dir}
+        args = AppArgs.model_validate({"extractor": extractor, "ingress": folders, "predictor": predictor})
         return {finding.name: finding for finding in examine(args)}
 
     return findings
@@ -136,6 +140,21 @@ def test_ray_without_serve_is_broken(examined: Examine, monkeypatch: pytest.Monk
 
     monkeypatch.setattr("importlib.util.find_spec", fail)
     assert "No module named 'ray'" in examined("facemesh", binary="/absent")["ray"].detail
+
+
+@pytest.mark.parametrize("name", ["weights.safetensors", "card.md"])
+def test_models_that_the_predictor_would_refuse_are_broken(examined: Examine, tmp_path: Path, name: str) -> None:
+    """Though their manifests hold."""
+    models_dir = Path(shutil.copytree(PRETRAINED_DIR, tmp_path / "models"))
+    (models_dir / DEFAULT_MODEL / "1" / name).unlink()
+    models = examined("facemesh", models_dir, binary="/absent")["models"]
+    assert (models.status, f"{name} cannot be read" in models.detail) == ("broken", True)
+
+
+def test_models_that_load_are_listed(examined: Examine) -> None:
+    """With what extractor each is for."""
+    models = examined("facemesh", binary="/absent")["models"]
+    assert (models.status, f"{DEFAULT_MODEL}/2 for openface" in models.detail) == ("ok", True)
 
 
 def test_redis_is_asked_with_its_password(
