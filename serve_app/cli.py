@@ -28,7 +28,7 @@ from serve_app.settings import DEFAULT_MODEL, MAX_FRAMES, ExtractorSettings, Lau
 
 _SERVICE_URL = "http://127.0.0.1:8001"
 _START_TIMEOUT_S = 240.0
-_EXIT_FAILED = 1
+_EXIT_FAILED, _EXIT_INTERRUPTED = 1, 130  # 128 and the signal's number, as shells have it
 _FINDING_STYLES = {"ok": "green", "absent": "yellow", "broken": "bold red"}
 
 _out = Console()
@@ -36,7 +36,7 @@ _err = Console(stderr=True)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; return its exit status. Expected failures are one line on stderr."""
+    """Run one command; return its exit status. Expected failures are one line on stderr, and so is Ctrl-C."""
     args = _parser().parse_args(argv)
     try:
         return int(args.command(args))
@@ -46,6 +46,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         _err.print(f"[red]the service cannot be reached[/]: {escape(str(exc))}", highlight=False)
     except (ServiceError, OSError, ValidationError) as exc:
         _err.print(f"[red]error[/]: {escape(str(exc))}", highlight=False)
+    except KeyboardInterrupt as exc:
+        _err.print(f"interrupted: {exc}" if str(exc) else "interrupted", highlight=False)
+        return _EXIT_INTERRUPTED
     return _EXIT_FAILED
 
 

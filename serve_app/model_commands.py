@@ -22,7 +22,7 @@ from serve_app.models.importing import ImportRequest, import_model
 from serve_app.models.mixture import LABELLED, SIMULATED, LabelledFolder
 from serve_app.models.plots import require_matplotlib
 from serve_app.models.recalibration import Recalibration, recalibrate
-from serve_app.models.recipe import Recipe, Trained, train_model
+from serve_app.models.recipe import Recipe, Trained, checkpoint_of, train_model
 from serve_app.models.registry import Manifest, ModelRegistry
 from serve_app.models.report import write_report
 from serve_app.models.reproduction import deviations, load_reference, recipe_of
@@ -48,12 +48,22 @@ def _train(args: argparse.Namespace) -> int:
         require_matplotlib()
     reference = load_reference(args.reproduce) if args.reproduce else None
     recipe = recipe_of(reference) if reference else _recipe(args)
-    with epoch_progress(_err, recipe.epochs) as on_epoch:
-        trained = train_model(args.output_dir, recipe, is_resumed=args.resume, on_epoch=on_epoch)
+    trained = _train_recipe(args.output_dir, recipe, is_resumed=args.resume)
     if not args.no_report:
         _write_reports(trained)
     _show(trained)
     return _compare(trained.manifest, reference) if reference else 0
+
+
+def _train_recipe(output_dir: Path, recipe: Recipe, *, is_resumed: bool) -> Trained:
+    """Train; where Ctrl-C ends that after an epoch, say how to go on."""
+    try:
+        with epoch_progress(_err, recipe.epochs) as on_epoch:
+            return train_model(output_dir, recipe, is_resumed=is_resumed, on_epoch=on_epoch)
+    except KeyboardInterrupt as exc:
+        if checkpoint_of(output_dir, recipe).exists():
+            raise KeyboardInterrupt("the same command with --resume goes on after the last epoch") from exc
+        raise
 
 
 def _compare(made: Manifest, reference: Manifest) -> int:

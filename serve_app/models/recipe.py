@@ -64,6 +64,11 @@ class Trained:
     evaluations: Mapping[str, Evaluation]
 
 
+def checkpoint_of(output_dir: Path, recipe: Recipe) -> Path:
+    """Where a training keeps what it has done, from the end of its first epoch until its model is written."""
+    return output_dir / f"{recipe.name}.{recipe.backend}.checkpoint"
+
+
 def train_model(
     output_dir: Path, recipe: Recipe, *, is_resumed: bool = False, on_epoch: Callable[[EpochReport], None]
 ) -> Trained:
@@ -78,7 +83,7 @@ def train_model(
         OSError: the output folder cannot be written.
     """
     require_model_name(recipe.name)
-    checkpoint = CheckpointFile(output_dir / f"{recipe.name}.{recipe.backend}.checkpoint", is_resumed)
+    checkpoint = CheckpointFile(checkpoint_of(output_dir, recipe), is_resumed)
     rows = gather_rows(recipe)
     plan = TrainingPlan(recipe.backend, recipe.seed, recipe.epochs)
     network = train_network(plan, rows, checkpoint=checkpoint, on_epoch=on_epoch)

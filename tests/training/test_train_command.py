@@ -1,12 +1,15 @@
 """The command that trains, from its options to what it prints, writes and returns."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from serve_app import model_commands
 from serve_app.cli import main
+from serve_app.models.training import EpochReport
 
 Capture = pytest.CaptureFixture[str]
 SMALL = ("--identities", "60", "--epochs", "2")
@@ -42,6 +45,28 @@ def test_training_writes_a_report_beside_the_model(models_dir: Path) -> None:
     report = models_dir / "small" / "1" / "report_simulated"
     assert {path.name for path in report.iterdir()} == {"report.json", "report.md", "roc.png", "reliability.png"}
     assert "auc_simulated" in json.loads((report / "report.json").read_text())["metrics"]
+
+
+@contextmanager
+def interrupted(*_: object) -> Iterator[Callable[[EpochReport], None]]:
+    """Ctrl-C after the first epoch."""
+
+    def interrupt(_: EpochReport) -> None:
+        raise KeyboardInterrupt
+
+    yield interrupt
+
+
+def test_an_interrupted_training_says_how_to_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    """And so it does."""
+    command = ["train", str(tmp_path), "--no-report", *SMALL]
+    with monkeypatch.context() as patch:
+        patch.setattr(model_commands, "epoch_progress", interrupted)
+        assert main(command) == 130
+    assert "interrupted: the same command with --resume goes on" in capsys.readouterr().err
+    assert main([*command, "--resume"]) == 0
 
 
 def test_a_reproduced_model_lies_within_the_intervals(models_dir: Path, tmp_path: Path, capsys: Capture) -> None:

@@ -1,0 +1,18 @@
+"""The command line's frame: how a command ends that does not end well."""
+
+import pytest
+
+from serve_app import cli, launcher
+
+
+def test_an_interrupted_command_ends_in_a_word(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And with the status that shells give to Ctrl-C."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(launcher, "run_in_place", interrupt)
+    assert cli.main(["run"]) == 130
+    assert capsys.readouterr().err == "interrupted\n"
