@@ -32,6 +32,7 @@ from serve_app.models.registry import (
     require_model_name,
 )
 from serve_app.models.training import CheckpointFile, EpochReport, TrainingPlan, compute_logits, train_network
+from serve_app.models.writing import make_writable
 from serve_app.settings import DEFAULT_MODEL, Backend
 
 _CREATED_BY = "deepfake-serve train"
@@ -83,6 +84,7 @@ def train_model(
         OSError: the output folder cannot be written.
     """
     require_model_name(recipe.name)
+    make_writable(output_dir)
     checkpoint = CheckpointFile(checkpoint_of(output_dir, recipe), is_resumed)
     rows = gather_rows(recipe)
     plan = TrainingPlan(recipe.backend, recipe.seed, recipe.epochs)

@@ -122,6 +122,14 @@ def test_a_name_that_leads_out_of_the_folder_is_refused_at_once(tmp_path: Path) 
         train(tmp_path, replace(RECIPE, name="../elsewhere"))
 
 
+def test_a_folder_that_cannot_be_written_is_named_at_once(tmp_path: Path) -> None:
+    """Before the rows are gathered, which would fail here otherwise."""
+    (tmp_path / "file").touch()
+    unread = replace(RECIPE, labelled=LabelledFolder(tmp_path / "absent", 1.0, 8))
+    with pytest.raises(OSError, match="file/models cannot be written: Not a directory"):
+        train(tmp_path / "file" / "models", unread)
+
+
 def test_labelled_rows_alone_make_a_model(labelled: Path, tmp_path: Path) -> None:
     """Its metrics are not called simulated, and its card says what it is."""
     manifest = train(tmp_path, replace(RECIPE, name="mine", labelled=LabelledFolder(labelled, 1.0, 8)))
