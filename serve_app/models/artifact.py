@@ -8,6 +8,7 @@ from safetensors.torch import save as save_safetensors
 
 from serve_app.models.network import DeepfakeNet
 from serve_app.models.registry import CARD_FILE, MANIFEST_FILE, Manifest
+from serve_app.models.writing import writing
 
 
 def write_artifact(models_dir: Path, manifest: Manifest, weights: bytes, card: str) -> Path:
@@ -17,14 +18,15 @@ def write_artifact(models_dir: Path, manifest: Manifest, weights: bytes, card: s
         OSError: that version is there already, or the folder cannot be written.
     """
     folder = models_dir / manifest.name / str(manifest.version)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".", dir=folder.parent) as parent:  # the registry sees no such name
-        staged = Path(parent) / folder.name
-        staged.mkdir()
-        (staged / manifest.weights_file).write_bytes(weights)
-        (staged / CARD_FILE).write_text(card, encoding="utf-8")
-        (staged / MANIFEST_FILE).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
-        staged.rename(folder)
+    with writing(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".", dir=folder.parent) as parent:  # the registry sees no such name
+            staged = Path(parent) / folder.name
+            staged.mkdir()
+            (staged / manifest.weights_file).write_bytes(weights)
+            (staged / CARD_FILE).write_text(card, encoding="utf-8")
+            (staged / MANIFEST_FILE).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
+            staged.rename(folder)
     return folder
 
 

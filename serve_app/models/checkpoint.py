@@ -11,6 +11,7 @@ from safetensors.torch import save as save_safetensors
 
 from serve_app.errors import CheckpointUnusable
 from serve_app.models.network import DeepfakeNet
+from serve_app.models.writing import writing
 
 _PROGRESS = "progress"
 _NETWORK, _OPTIMIZER = "network.", "optimizer."
@@ -53,11 +54,12 @@ def save_checkpoint(path: Path, learner: Learner, epoch: int, fingerprint: str) 
         schedule=learner.schedule.state_dict(),
     )
     contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".", dir=path.parent) as folder:
-        staged = Path(folder) / path.name
-        staged.write_bytes(save_safetensors(contiguous, {_PROGRESS: progress.model_dump_json()}))
-        staged.replace(path)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".", dir=path.parent) as folder:
+            staged = Path(folder) / path.name
+            staged.write_bytes(save_safetensors(contiguous, {_PROGRESS: progress.model_dump_json()}))
+            staged.replace(path)
 
 
 def load_checkpoint(path: Path, learner: Learner, fingerprint: str) -> int:

@@ -9,6 +9,7 @@ import numpy as np
 
 from serve_app.models.evaluation import Estimate, Evaluation
 from serve_app.models.plots import draw_reliability, draw_roc
+from serve_app.models.writing import writing
 
 _PAGE = """\
 # {title}
@@ -46,12 +47,14 @@ def write_report(folder: Path, evaluation: Evaluation, *, title: str, suffix: st
 
     Raises:
         ExtraMissing: matplotlib is not installed.
+        OSError: the folder cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    draw_roc(folder / "roc.png", evaluation, title=title)
-    draw_reliability(folder / "reliability.png", evaluation, title=title)
-    (folder / "report.json").write_text(_json(evaluation, title, suffix, facts), "utf-8")
-    (folder / "report.md").write_text(_page(evaluation, title, suffix, facts), "utf-8")
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        draw_roc(folder / "roc.png", evaluation, title=title)
+        draw_reliability(folder / "reliability.png", evaluation, title=title)
+        (folder / "report.json").write_text(_json(evaluation, title, suffix, facts), "utf-8")
+        (folder / "report.md").write_text(_page(evaluation, title, suffix, facts), "utf-8")
 
 
 def _json(evaluation: Evaluation, title: str, suffix: str, facts: Mapping[str, str]) -> str:

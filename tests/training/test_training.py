@@ -82,3 +82,10 @@ def test_a_checkpoint_is_never_half_written(rows: Mixture, tmp_path: Path) -> No
     """It takes the place of the last one at once, and leaves nothing else behind."""
     power_off_after(2, tmp_path / "checkpoint", rows)
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint"]
+
+
+def test_a_checkpoint_that_cannot_be_written_is_named(rows: Mixture, tmp_path: Path) -> None:
+    """Here a file stands in its way."""
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match="file/checkpoint cannot be written: "):
+        train_network(PLAN, rows, checkpoint=CheckpointFile(tmp_path / "file" / "checkpoint"))

@@ -73,3 +73,10 @@ def test_without_matplotlib_there_is_no_report(
     with pytest.raises(ExtraMissing, match=r"pip install 'deepfake-serve\[plots\]'"):
         write_report(tmp_path, evaluation, title="", suffix="", facts={})
     assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_cannot_be_written_is_named(evaluation: Evaluation, tmp_path: Path) -> None:
+    """Here a file stands in its way."""
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match="file/report cannot be written: Not a directory"):
+        write_report(tmp_path / "file" / "report", evaluation, title="", suffix="", facts=FACTS)
