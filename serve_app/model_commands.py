@@ -49,10 +49,11 @@ def _train(args: argparse.Namespace) -> int:
     reference = load_reference(args.reproduce) if args.reproduce else None
     recipe = recipe_of(reference) if reference else _recipe(args)
     trained = _train_recipe(args.output_dir, recipe, is_resumed=args.resume)
-    if not args.no_report:
-        _write_reports(trained)
     _show(trained)
-    return _compare(trained.manifest, reference) if reference else 0
+    status = _compare(trained.manifest, reference) if reference else 0
+    if not args.no_report:  # last: a disk that is full now takes nothing of the above away
+        _write_reports(trained)
+    return status
 
 
 def _train_recipe(output_dir: Path, recipe: Recipe, *, is_resumed: bool) -> Trained:
@@ -105,13 +106,13 @@ def _evaluate(args: argparse.Namespace) -> int:
     detector = Detector.load(registry, manifest, resolve_device("cpu"))
     suffix, rows = _rows(args, manifest.backend)
     evaluation = evaluate(rows.scored(detector.scores(rows.features)))
-    if args.report:
-        facts = {"model": manifest.label, "measured on": _MEASURED_ON[suffix]}
-        write_report(args.report, evaluation, title=_title(manifest, suffix), suffix=suffix, facts=facts)
     if args.json:
         sys.stdout.write(_json(manifest, evaluation, suffix) + "\n")
     else:
         show_evaluation(_out, evaluation, title=_title(manifest, suffix), suffix=suffix)
+    if args.report:
+        facts = {"model": manifest.label, "measured on": _MEASURED_ON[suffix]}
+        write_report(args.report, evaluation, title=_title(manifest, suffix), suffix=suffix, facts=facts)
     return 0
 
 

@@ -65,6 +65,18 @@ def test_evaluate_measures_on_labelled_rows(models_dir: Path, labelled: Path, tm
     assert (report / "report.md").is_file()
 
 
+def test_what_was_measured_is_shown_though_its_report_cannot_be_written(
+    models_dir: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    """A check set takes minutes to make."""
+    (tmp_path / "file").touch()
+    options = ["--models-dir", str(models_dir), "--simulated", "50", "--report", str(tmp_path / "file" / "report")]
+    assert main(["evaluate", "small", *options, "--json"]) == 1
+    told = capsys.readouterr()
+    assert json.loads(told.out)["n_groups"] == 50
+    assert "file/report cannot be written" in told.err
+
+
 def test_evaluate_measures_on_pictures(models_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
     """Made and extracted on the spot; here two frames of the smallest shot, where the command takes them all."""
     monkeypatch.setattr(model_commands, "make_check_set", partial(make_check_set, shots=SHOTS[4:5], n_frames=2))
