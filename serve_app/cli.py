@@ -134,8 +134,8 @@ def _image_paths(paths: Sequence[Path]) -> list[Path]:
     frame_paths: list[Path] = []
     for path in paths:
         if path.is_dir():
-            images = [file for file in path.iterdir() if file.suffix.lower() in ACCEPTED_EXTENSIONS]
-            frame_paths += sorted(images)
+            images = (file for file in path.iterdir() if file.suffix.lower() in ACCEPTED_EXTENSIONS)
+            frame_paths += sorted(file for file in images if file.is_file())
         else:
             frame_paths.append(path)
     if not frame_paths:

@@ -135,6 +135,16 @@ def test_the_command_line_prints_json(url: str, frame_paths: list[Path], capsys:
     assert answers[0]["summary"]["threshold"] == 0.1
 
 
+def test_the_command_line_takes_only_files_out_of_a_folder(
+    url: str, frame_paths: list[Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No folder that is named as an image, and no link that leads nowhere."""
+    (frame_paths[0].parent / "folder.jpg").mkdir()
+    (frame_paths[0].parent / "link.jpg").symlink_to("nowhere")
+    assert cli.main(["predict", "--url", url, "--json", str(frame_paths[0].parent)]) == 0
+    assert json.loads(capsys.readouterr().out)["frames_processed"] == 3
+
+
 def test_the_command_line_fails_when_nothing_was_scored(url: str, tmp_path: Path) -> None:
     """A script can tell."""
     (tmp_path / "black.png").write_bytes(stages.NO_FACE)
