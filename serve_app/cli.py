@@ -5,7 +5,7 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -99,10 +99,19 @@ def _predict(args: argparse.Namespace) -> int:
     frame_paths = _image_paths(args.paths)
     if args.session_id and len(frame_paths) > MAX_FRAMES:
         raise FileNotFoundError(f"--session-id names one request of {MAX_FRAMES} frames, not of {len(frame_paths)}")
+    answers: list[Answer] = []
+    try:
+        _request(args, frame_paths, answers.append)
+    finally:  # also where a later request of a long run failed
+        _show(answers, frame_paths, as_json=args.json)
+    return 0 if any(answer["summary"]["scored_frames"] for answer in answers) else _EXIT_FAILED
+
+
+def _request(args: argparse.Namespace, frame_paths: Sequence[Path], on_answer: Callable[[Answer], None]) -> None:
+    """Have all frames scored, in as many requests as they take."""
     fields = {} if args.threshold is None else {"threshold": args.threshold}
     fields |= {"include": "reasons"} if args.reasons else {}
     with BatchDeepfakeClient(args.url) as client, frame_progress(_err, len(frame_paths)) as (progress, bar):
-        answers = []
         for start in range(0, len(frame_paths), MAX_FRAMES):
             events = client.stream_batch(
                 frame_paths[start : start + MAX_FRAMES],
@@ -113,11 +122,9 @@ def _predict(args: argparse.Namespace) -> int:
             )
             for name, body in events:
                 if name == "result":
-                    answers.append(body)
+                    on_answer(body)
                 else:
                     progress.advance(bar)
-    _show(answers, frame_paths, as_json=args.json)
-    return 0 if any(answer["summary"]["scored_frames"] for answer in answers) else _EXIT_FAILED
 
 
 def _show(answers: Sequence[Answer], frame_paths: Sequence[Path], *, as_json: bool) -> None:

@@ -135,6 +135,17 @@ def test_the_command_line_prints_json(url: str, frame_paths: list[Path], capsys:
     assert answers[0]["summary"]["threshold"] == 0.1
 
 
+def test_the_command_line_keeps_what_was_answered_before_a_failure(
+    url: str, frame_paths: list[Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of a long run whose last file is gone."""
+    many = [str(path) for path in [*frame_paths * 10, Path("missing.jpg")]]
+    assert cli.main(["predict", "--url", url, "--json", *many]) == 1
+    told = capsys.readouterr()
+    assert json.loads(told.out)["frames_processed"] == 30
+    assert "missing.jpg" in told.err
+
+
 def test_the_command_line_takes_only_files_out_of_a_folder(
     url: str, frame_paths: list[Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
