@@ -16,7 +16,7 @@ from rich.markup import escape
 
 from serve_app import __version__, launcher, portraits
 from serve_app.addresses import free_port
-from serve_app.client import Answer, BatchDeepfakeClient, ServiceRefused
+from serve_app.client import Answer, BatchDeepfakeClient, ServiceRefused, file_name
 from serve_app.console import frame_progress, show_answer
 from serve_app.demo import fetch_portrait, talking_head_frames
 from serve_app.errors import ServiceError
@@ -133,7 +133,7 @@ def _show(answers: Sequence[Answer], frame_paths: Sequence[Path], *, as_json: bo
             sys.stdout.write(json.dumps(answer) + "\n")
         else:
             files = frame_paths[index * MAX_FRAMES : (index + 1) * MAX_FRAMES]
-            show_answer(_out, answer, [path.name for path in files])
+            show_answer(_out, answer, [file_name(path) for path in files])
 
 
 def _image_paths(paths: Sequence[Path]) -> list[Path]:

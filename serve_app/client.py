@@ -104,7 +104,7 @@ class BatchDeepfakeClient:
 
     def _post(self, frame_paths: Sequence[str | Path], form: dict[str, str], *, stream: bool) -> requests.Response:
         with ExitStack() as files:
-            parts = [("files", (Path(path).name, files.enter_context(Path(path).open("rb")))) for path in frame_paths]
+            parts = [("files", (file_name(path), files.enter_context(Path(path).open("rb")))) for path in frame_paths]
             return self._session.post(
                 f"{self._base_url}/batch/predict",
                 data=form,
@@ -113,6 +113,11 @@ class BatchDeepfakeClient:
                 timeout=self._timeout_s,
                 stream=stream,
             )
+
+
+def file_name(path: str | Path) -> str:
+    """What a file is called in a request and on a terminal: in UTF-8, with a ``?`` for what is none."""
+    return Path(path).name.encode(errors="replace").decode()
 
 
 def _form(session_id: str | None, model_name: str, *, cleanup: bool, **fields: str | float) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -84,6 +85,15 @@ def test_frames_can_be_followed(client: BatchDeepfakeClient, frame_paths: list[P
     events = list(client.stream_batch(frame_paths, "s", threshold=0.95))
     assert [name for name, _ in events] == ["frame"] * 3 + ["result"]
     assert events[-1][1]["summary"]["threshold"] == 0.95
+
+
+def test_a_name_that_is_not_utf_8_is_sent_and_shown(
+    url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of an old camera's files, say; what cannot be written so is a question mark."""
+    (tmp_path / os.fsdecode(b"caf\xe9.jpg")).write_bytes(stages.image(0.9))
+    assert cli.main(["predict", "--url", url, str(tmp_path)]) == 0
+    assert "caf?.jpg" in capsys.readouterr().out
 
 
 def test_a_refusal_is_an_exception_with_its_code(client: BatchDeepfakeClient, frame_paths: list[Path]) -> None:
