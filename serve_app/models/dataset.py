@@ -26,7 +26,7 @@ import numpy.typing as npt
 from serve_app.errors import DatasetInvalid, RowsUnusable, TableError
 from serve_app.features.schema import FEATURE_COUNT
 from serve_app.features.table import read_rows
-from serve_app.models.evaluation import REAL, ScoredRows, yaw_deg_of
+from serve_app.models.evaluation import REAL, ScoredRows, require_both_classes, yaw_deg_of
 from serve_app.models.simulation import SimulatedRows
 
 logger = logging.getLogger(__name__)
@@ -118,8 +118,9 @@ def split_rows(rows: LabelledRows, shares: Sequence[float], seed: int) -> list[L
     """Split rows into parts of about these ``shares``, which sum to 1: whole groups at random, by ``seed``.
 
     Raises:
-        RowsUnusable: a part would have no real row, or no fake.
+        RowsUnusable: no row is real, or none is a fake; or it would be so in a part.
     """
+    require_both_classes(rows.labels, "split rows into parts")
     groups, n_rows = np.unique(rows.group, return_counts=True)
     order = np.random.default_rng(seed).permutation(len(groups))
     middles = (np.cumsum(n_rows[order]) - n_rows[order] / 2) / len(rows)

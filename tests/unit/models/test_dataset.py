@@ -1,6 +1,7 @@
 """Datasets: a folder of CSVs and its labels file become rows, and split without a person in two parts."""
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -194,3 +195,11 @@ def test_people_too_connected_to_split_are_a_typed_error() -> None:
     """One group that holds nearly all rows leaves the other parts without a real or a fake."""
     with pytest.raises(RowsUnusable, match=r"2 groups of people .* largest has 98 of 100 rows"):
         split_rows(grouped_rows([0] * 98 + [1] * 2), (0.6, 0.2, 0.2), seed=1)
+
+
+@pytest.mark.parametrize(("label", "missing"), [(0, "fake"), (1, "real")])
+def test_rows_of_one_class_are_called_so(label: int, missing: str) -> None:
+    """More people would not help."""
+    rows = grouped_rows([0, 0, 1, 1])
+    with pytest.raises(RowsUnusable, match=f"cannot split .* none of the 4 rows is {missing}"):
+        split_rows(replace(rows, labels=np.full_like(rows.labels, label)), (0.5, 0.5), seed=1)
