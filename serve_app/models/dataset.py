@@ -142,7 +142,8 @@ def _read_videos(labels_file: Path) -> list[_Video]:
     try:
         with labels_file.open(encoding="utf-8-sig", newline="") as stream:  # spreadsheets write a byte order mark
             reader = csv.DictReader(stream, skipinitialspace=True, strict=True)
-            _check_columns(labels_file, reader.fieldnames or ())
+            reader.fieldnames = [name.strip() for name in reader.fieldnames or ()]
+            _check_columns(labels_file, reader.fieldnames)
             videos = [video for cells in reader for video in _videos_of(labels_file, reader.line_num, cells)]
     except OSError as exc:
         raise DatasetInvalid(
@@ -161,7 +162,9 @@ def _check_columns(labels_file: Path, names: Sequence[str]) -> None:
     unknown = [name for name in names if name not in _COLUMNS]
     if missing or unknown:
         fault = f"column {missing[0]} is missing" if missing else f"column {unknown[0]!r} is unknown"
-        raise DatasetInvalid(f"{labels_file}, line 1: {fault}; the columns are {', '.join(_COLUMNS)}")
+        raise DatasetInvalid(
+            f"{labels_file}, line 1: {fault}; the columns are {', '.join(_COLUMNS)}, separated by commas"
+        )
 
 
 def _videos_of(labels_file: Path, line: int, cells: Mapping[str, str | None]) -> Iterator[_Video]:

@@ -91,6 +91,12 @@ def test_a_labels_file_of_a_spreadsheet_is_read(tmp_path: Path) -> None:
     assert rows.labels.tolist() == [0]
 
 
+def test_spaces_in_the_header_are_no_part_of_its_names(tmp_path: Path) -> None:
+    """Nor are they of the cells."""
+    write_video(tmp_path / "a.csv", 1.0)
+    assert load(tmp_path, "path , label\na.csv , real \n").labels.tolist() == [0]
+
+
 def test_a_video_without_a_sure_face_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """By its name; the others are read."""
     write_video(tmp_path / "blurred.csv", 1.0, confidence=0.3)
@@ -107,6 +113,7 @@ def test_a_video_without_a_sure_face_is_told(tmp_path: Path, caplog: pytest.LogC
     ("labels", "message"),
     [
         ("path,lable\na.csv,real\n", "line 1: column label is missing"),
+        ("path;label\na.csv;real\n", "line 1: column path is missing; .* separated by commas"),
         ("path,label,sex\na.csv,real,f\n", "line 1: column 'sex' is unknown"),
         ("path,label\n", "names no video"),
         ("path,label\na.csv,real\na.csv,maybe\n", "line 3, column label: 'maybe'"),
