@@ -5,7 +5,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
-from serve_app.settings import DEFAULT_MODEL, PRETRAINED_DIR, Backend
+from serve_app.settings import DEFAULT_MODEL, Backend, PredictorSettings
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -73,7 +73,7 @@ def _add_calibrate(commands: "Commands") -> None:
 
 def _add_models(commands: "Commands") -> None:
     models = commands.add_parser("models", help="list the models of a folder")
-    models.add_argument("--models-dir", type=Path, default=PRETRAINED_DIR, help="default: those shipped")
+    _add_models_dir(models)
     models.add_argument("--json", action="store_true", help="print each model as one line of JSON")
     models.set_defaults(command=_carry_out, action="models")
 
@@ -95,8 +95,13 @@ def _add_import(commands: "Commands") -> None:
 
 def _add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", nargs="?", default=DEFAULT_MODEL, metavar="NAME[@VERSION]", help="default: shipped")
-    parser.add_argument("--models-dir", type=Path, default=PRETRAINED_DIR, help="default: those shipped")
+    _add_models_dir(parser)
     parser.add_argument("--backend", choices=get_args(Backend), help="whose features; unless VERSION says it: facemesh")
+
+
+def _add_models_dir(parser: argparse.ArgumentParser) -> None:
+    default = PredictorSettings().models_dir
+    parser.add_argument("--models-dir", type=Path, default=default, help="default: MODELS_DIR, or those shipped")
 
 
 def _add_rows_per_video(parser: argparse.ArgumentParser) -> None:

@@ -146,7 +146,8 @@ class ModelRegistry:
         with _reading(self.models_dir):
             if not self.models_dir.is_dir():
                 raise ArtifactInvalid(
-                    f"the models folder {self.models_dir} does not exist; set models_dir or MODELS_DIR"
+                    f"the models folder {self.models_dir} does not exist; "
+                    "give one by --models-dir, MODELS_DIR or the config's models_dir"
                 )
             folders = [folder.name for folder in self.models_dir.iterdir() if _NAME.fullmatch(folder.name)]
         return sorted(name for name in folders if self.versions(name))

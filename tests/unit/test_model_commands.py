@@ -133,6 +133,15 @@ def test_models_are_listed(models_dir: Path, capsys: Capture) -> None:
     assert {"name": "small", "version": 1, "backend": "facemesh", "threshold": 0.5}.items() <= json.loads(line).items()
 
 
+def test_the_folder_of_the_service_is_the_default(
+    models_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    """As MODELS_DIR says it."""
+    monkeypatch.setenv("MODELS_DIR", str(models_dir))
+    assert main(["models", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["name"] == "small"
+
+
 def test_an_imported_model_is_measured_as_any_other(tmp_path: Path, capsys: Capture) -> None:
     """An ONNX graph whose metrics nobody knows yet."""
     file = tmp_path / "dense.onnx"

@@ -39,8 +39,8 @@ def test_only_folders_with_a_version_are_models(models_dir: Path) -> None:
 
 
 def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
-    """The message names the setting."""
-    with pytest.raises(ArtifactInvalid, match="MODELS_DIR"):
+    """The message names the option and the setting."""
+    with pytest.raises(ArtifactInvalid, match=r"--models-dir, MODELS_DIR or the config's models_dir"):
         ModelRegistry(tmp_path / "absent").names()
 
 
