@@ -7,8 +7,7 @@ from serve_app.models.registry import Manifest, TrainingSummary
 from serve_app.settings import Backend
 
 _CARD = """\
-# {name}, version {version}
-
+{title}
 {warning} It judges the geometry of a face (68
 landmarks, eyes, gaze, head pose), not its pixels. Published work shows that geometry which separates one set of
 deepfakes may fail on another: head-pose inconsistency reached an AUC of .890 on UADFV, and .546 on Celeb-DF.
@@ -92,8 +91,9 @@ def write_card(manifest: Manifest) -> str:
     if not (training and calibration and band):
         raise ValueError(f"{manifest.label}: a card needs its training, its calibration and its uncertain band")
     return _CARD.format(
-        **manifest.model_dump(include={"name", "version", "backend", "threshold", "license"}),
+        **manifest.model_dump(include={"backend", "threshold", "license"}),
         **training.model_dump(include={"created_by", "seed", "epochs"}),
+        title=card_title(manifest),
         warning=_WARNINGS["labelled" if training.n_labelled_rows else "simulated"],
         rows="\n\n".join(_rows(training, manifest.backend)),
         measured="\n".join(_measured(training)),
@@ -102,6 +102,11 @@ def write_card(manifest: Manifest) -> str:
         calibration=calibration.method,
         metrics="\n".join(metric_rows(manifest.metrics)),
     )
+
+
+def card_title(manifest: Manifest) -> str:
+    """Write the line that a card begins with, as this project writes it."""
+    return f"# {manifest.name}, version {manifest.version}\n"
 
 
 def metric_rows(metrics: Mapping[str, float]) -> Iterator[str]:

@@ -9,7 +9,7 @@ import torch
 
 from serve_app.models.artifact import write_artifact
 from serve_app.models.calibration import CalibrationMethod, fit_calibration, uncertain_band
-from serve_app.models.card import metric_rows
+from serve_app.models.card import card_title, metric_rows
 from serve_app.models.dataset import LabelledRows, split_rows
 from serve_app.models.evaluation import evaluate, flat_metrics
 from serve_app.models.mixture import LABELLED
@@ -19,9 +19,10 @@ from serve_app.models.runtimes import Runtime, load_runtime
 
 _SECTION = """
 ## Calibrated again
-As version {version}, on {n_rows} rows of labelled CSVs ({method}), by `deepfake-serve calibrate`. Whatever is said
-above of scores, calibration and what they measure holds for version {earlier}; scores from {low:.2f} to {high:.2f}
-should now be read as "uncertain". Measured on other people of the same folder, with 95 % intervals:
+Version {version} was made from version {earlier} in the folder `{source}`, its source, by `deepfake-serve calibrate` on
+{n_rows} rows of labelled CSVs ({method}). Whatever is said above of scores, calibration and what they measure holds for
+the source alone; scores from {low:.2f} to {high:.2f} should now be read as "uncertain". Measured on other people of the
+same CSVs, with 95 % intervals:
 
 | metric | value |
 | --- | --- |
@@ -67,11 +68,13 @@ def recalibrate(registry: ModelRegistry, manifest: Manifest, rows: LabelledRows,
         n_rows=len(fitted),
         method=request.method,
         earlier=manifest.version,
+        source=registry.models_dir.resolve().name,  # a card is public: not the whole path
         low=low,
         high=high,
         metrics="\n".join(metric_rows(calibrated.metrics)),
     )
-    folder = write_artifact(request.output_dir, calibrated, content, registry.load_card(manifest) + section)
+    card = registry.load_card(manifest).replace(card_title(manifest), card_title(calibrated), 1)
+    folder = write_artifact(request.output_dir, calibrated, content, card + section)
     return Trained(folder, calibrated, {LABELLED: evaluation})
 
 

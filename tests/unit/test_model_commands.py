@@ -34,6 +34,8 @@ def models_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     version = Path(shutil.copytree(PRETRAINED_DIR / DEFAULT_MODEL / "1", folder / "small" / "1"))
     manifest = json.loads((version / "manifest.json").read_text())
     (version / "manifest.json").write_text(json.dumps(manifest | {"name": "small"}))
+    card = version / "card.md"
+    card.write_text(card.read_text().replace(DEFAULT_MODEL, "small", 1))
     return folder
 
 
@@ -122,6 +124,17 @@ def test_calibrating_writes_a_version_with_other_probabilities(
     earlier, later = before.scores(rows), after.scores(rows)
     order = np.lexsort((later, earlier))  # two certain rows that scored alike may differ now
     assert (np.diff(later[order]) >= 0.0).all()
+
+
+def test_a_calibrated_models_card_says_which_of_two_it_is(models_dir: Path, labelled: Path, tmp_path: Path) -> None:
+    """Its title has its own version; what it was made from is named by its folder, for its version may be the same."""
+    models = ["--models-dir", str(models_dir), "--data", str(labelled)]
+    for _ in range(2):
+        assert main(["calibrate", "small", *models, "--output", str(tmp_path)]) == 0
+    registry = ModelRegistry(tmp_path)
+    card = registry.load_card(registry.load_manifest("small", 2))
+    assert card.startswith("# small, version 2\n")
+    assert f"Version 2 was made from version 1 in the folder `{models_dir.name}`" in card.replace("\n", " ")
 
 
 def test_models_are_listed(models_dir: Path, capsys: Capture) -> None:
