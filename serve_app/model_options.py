@@ -2,7 +2,10 @@
 
 import argparse
 import math
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, get_args
 
 from serve_app.settings import DEFAULT_MODEL, Backend, PredictorSettings
@@ -11,7 +14,10 @@ if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
 _METHODS = ("temperature", "isotonic")
-_ROWS_PER_VIDEO = 32
+_ROWS_PER_VIDEO, _REAL_SHARE = 32, 0.5
+_OF_VIDEOS: Mapping[str, object] = MappingProxyType({"rows_per_video": _ROWS_PER_VIDEO})
+_OF_REAL: Mapping[str, object] = MappingProxyType({"real_share": _REAL_SHARE, **_OF_VIDEOS})
+"""Options that go with another one, and what they are where it is given without them."""
 
 
 def add_model_commands(commands: "Commands") -> None:
@@ -32,7 +38,9 @@ def _add_train(commands: "Commands") -> None:
     train.add_argument("--identities", type=_count, default=10_000, help="simulated people (default: 10000)")
     train.add_argument("--epochs", type=_count, default=8, help="passes over them (default: 8)")
     train.add_argument("--real", type=Path, metavar="DIR", help="mix in a folder of CSVs with labels.csv")
-    train.add_argument("--real-share", type=_share, default=0.5, help="its share of an epoch; 1: nothing else")
+    train.add_argument(
+        "--real-share", type=_share, help=f"its share of an epoch (default: {_REAL_SHARE}); 1: nothing else"
+    )
     _add_rows_per_video(train)
     train.add_argument("--calibration", choices=_METHODS, default="temperature", help="fitted on held-out people")
     train.add_argument("--resume", action="store_true", help="go on after the last epoch of an interrupted training")
@@ -43,7 +51,7 @@ def _add_train(commands: "Commands") -> None:
         metavar="MODELS/NAME/1",
         help="train as that model was, whatever the options above say; fail if a metric leaves its interval",
     )
-    train.set_defaults(command=_carry_out, action="train")
+    train.set_defaults(command=partial(_carry_out_with, train, "real", _OF_REAL), action="train")
 
 
 def _add_evaluate(commands: "Commands") -> None:
@@ -57,7 +65,7 @@ def _add_evaluate(commands: "Commands") -> None:
     evaluate.add_argument("--seed", type=_natural, default=0, help="of the simulation")
     evaluate.add_argument("--report", type=Path, metavar="DIR", help="write JSON, plots and Markdown there")
     evaluate.add_argument("--json", action="store_true", help="print one line of JSON")
-    evaluate.set_defaults(command=_carry_out, action="evaluate")
+    evaluate.set_defaults(command=partial(_carry_out_with, evaluate, "data", _OF_VIDEOS), action="evaluate")
 
 
 def _add_calibrate(commands: "Commands") -> None:
@@ -68,7 +76,7 @@ def _add_calibrate(commands: "Commands") -> None:
     calibrate.add_argument("--output", type=Path, metavar="DIR", required=True, help="a models folder for the result")
     _add_rows_per_video(calibrate)
     calibrate.add_argument("--seed", type=_natural, default=0, help="of the split into rows to fit and to measure on")
-    calibrate.set_defaults(command=_carry_out, action="calibrate")
+    calibrate.set_defaults(command=partial(_carry_out_with, calibrate, "data", _OF_VIDEOS), action="calibrate")
 
 
 def _add_models(commands: "Commands") -> None:
@@ -105,15 +113,25 @@ def _add_models_dir(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_rows_per_video(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--rows-per-video", type=_count, default=_ROWS_PER_VIDEO, help=f"evenly spread (default: {_ROWS_PER_VIDEO})"
-    )
+    parser.add_argument("--rows-per-video", type=_count, help=f"evenly spread (default: {_ROWS_PER_VIDEO})")
 
 
 def _carry_out(args: argparse.Namespace) -> int:
     from serve_app import model_commands  # noqa: PLC0415 - torch takes seconds to import
 
     return model_commands.COMMANDS[args.action](args)
+
+
+def _carry_out_with(
+    parser: argparse.ArgumentParser, partner: str, defaults: Mapping[str, object], args: argparse.Namespace
+) -> int:
+    """Carry out a command some of whose options mean nothing without another one: then they are refused."""
+    for option, default in defaults.items():
+        if getattr(args, option) is None:
+            setattr(args, option, default)
+        elif getattr(args, partner) is None:
+            parser.error(f"--{option.replace('_', '-')} is nothing without --{partner}")
+    return _carry_out(args)
 
 
 def _natural(text: str) -> int:

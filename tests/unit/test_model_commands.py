@@ -178,6 +178,21 @@ def test_options_out_of_range_are_refused_at_once(option: str, value: str, tmp_p
     assert "invalid _" not in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (["train", "/dev/null/x", "--real-share", "0.5"], "--real-share is nothing without --real"),
+        (["train", "/dev/null/x", "--rows-per-video", "8"], "--rows-per-video is nothing without --real"),
+        (["evaluate", "--simulated", "10", "--rows-per-video", "8"], "--rows-per-video is nothing without --data"),
+    ],
+)
+def test_an_option_without_its_partner_is_refused(command: list[str], message: str, capsys: Capture) -> None:
+    """Else it would be ignored in silence."""
+    with pytest.raises(SystemExit, match="2"):
+        main(command)
+    assert message in capsys.readouterr().err
+
+
 def test_a_card_that_is_no_text_is_one_line(tmp_path: Path, capsys: Capture) -> None:
     """Rather than a traceback."""
     card = tmp_path / "card.md"
