@@ -34,6 +34,8 @@ def show_answer(console: Console, answer: Answer, file_names: list[str]) -> None
         table.add_row(str(prediction["frame_id"]), escape(file_name), *_outcome_cells(prediction))
     console.print(table)
     console.print(_summary_line(answer))
+    if any("reasons" in prediction and prediction["reasons"] is None for prediction in answer["predictions"]):
+        console.print("this model gives no reasons")
     n_unknown = answer["summary"]["out_of_distribution_count"]
     if n_unknown:
         console.print(f"{_MARK} the model knows no such face ({n_unknown} frames): its score of them means little")

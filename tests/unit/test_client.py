@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 import requests
 import uvicorn
+from rich.console import Console
 
 from serve_app import cli
 from serve_app.addresses import free_port
 from serve_app.client import BatchDeepfakeClient, ServiceRefused
+from serve_app.console import show_answer
 from serve_app.http.app import create_app
 from serve_app.http.service import Service
 from serve_app.settings import IngressSettings, PipelineSettings
@@ -134,6 +136,17 @@ def test_the_command_line_marks_what_the_model_does_not_know(
     assert [line.count("fake?") for line in printed.splitlines() if ".jpg" in line] == [0, 1]
     assert printed.count("head pose +6.3") == 2
     assert "knows no such face (1 frames)" in printed
+
+
+def test_the_command_line_says_that_a_model_gives_no_reasons(capsys: pytest.CaptureFixture[str]) -> None:
+    """An imported graph, whose answer has null for them; the usual one has none because nobody asked."""
+    scored = {"score": 0.9, "label": "fake", "confidence": 0.8}
+    frame = {"frame_id": 0, "status": "ok", "prediction": scored, "out_of_distribution": None, "error": None}
+    summary = {"average_score": None, "total_frames": 1, "out_of_distribution_count": None}
+    for told, asked in ((0, {}), (1, {"reasons": None})):
+        answer = {"session_id": "s", "predictions": [frame | asked], "summary": summary}
+        show_answer(Console(), answer, ["frame.jpg"])
+        assert capsys.readouterr().out.count("this model gives no reasons") == told
 
 
 def test_the_command_line_prints_json(url: str, frame_paths: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
