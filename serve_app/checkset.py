@@ -131,8 +131,8 @@ def make_check_set(
         SetupError: a portrait cannot be downloaded, or the extractor cannot be loaded.
         RowsUnusable: the extractor finds no face at all.
     """
-    pictures = [portraits.open_picture(portraits.fetch(person, cache_dir)) for person in PEOPLE]
     with closing(make_extractor(ExtractorSettings(backend=backend))) as extractor:
+        pictures = [portraits.open_picture(portraits.fetch(person, cache_dir)) for person in PEOPLE]
         clips: list[_Clip] = []
         for clip in (clip for shot in shots for clip in _film(shot, n_frames, pictures, extractor.extract)):
             clips.append(clip)

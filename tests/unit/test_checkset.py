@@ -1,12 +1,13 @@
 """The image-level check set, in small."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from serve_app.checkset import SHOTS, CheckSet, make_check_set
-from serve_app.errors import RowsUnusable
+from serve_app.errors import RowsUnusable, WeightsMissing
 from serve_app.faceswap import SwapFamily
 from serve_app.settings import cache_dir
 
@@ -72,3 +73,15 @@ def test_a_set_without_a_face_is_refused() -> None:
     tiny = replace(SHOTS[0], size=(24, 24))
     with pytest.raises(RowsUnusable, match="no face in any of the 2 frames"):
         make_check_set(cache_dir(), "facemesh", shots=[tiny], n_frames=1)
+
+
+def test_nothing_is_downloaded_before_the_networks_are_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error says how to fetch them."""
+
+    def refuse(*_: object) -> bytes:
+        pytest.fail("a portrait was fetched")
+
+    monkeypatch.setenv("DEEPFAKE_SERVE_CACHE", str(tmp_path))
+    monkeypatch.setattr("serve_app.portraits.fetch", refuse)
+    with pytest.raises(WeightsMissing, match="deepfake-serve fetch-weights"):
+        make_check_set(tmp_path, "facemesh")
