@@ -41,15 +41,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return int(args.command(args))
     except ServiceRefused as exc:
-        _err.print(f"[red]refused[/] ({exc.status} {exc.code}): {escape(str(exc))}", highlight=False)
+        _say(f"[red]refused[/] ({exc.status} {exc.code}): {escape(str(exc))}")
     except requests.RequestException as exc:
-        _err.print(f"[red]the service cannot be reached[/]: {escape(str(exc))}", highlight=False)
+        _say(f"[red]the service cannot be reached[/]: {escape(str(exc))}")
     except (ServiceError, OSError, ValidationError) as exc:
-        _err.print(f"[red]error[/]: {escape(str(exc))}", highlight=False)
+        _say(f"[red]error[/]: {escape(str(exc))}")
     except KeyboardInterrupt as exc:
-        _err.print(f"interrupted: {exc}" if str(exc) else "interrupted", highlight=False)
+        _say(f"interrupted: {exc}" if str(exc) else "interrupted")
         return _EXIT_INTERRUPTED
     return _EXIT_FAILED
+
+
+def _say(line: str) -> None:
+    """Print a line of markup on stderr, which stays one: wrapped, a path in it would be cut."""
+    _err.print(line, highlight=False, soft_wrap=True)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -159,12 +164,12 @@ def _demo(args: argparse.Namespace) -> int:
         launch = launch.model_copy(update={"port": launch.port or free_port()})
         log = cache_dir() / "demo.log"
         log.parent.mkdir(parents=True, exist_ok=True)
-        _err.print(f"starting the service on port {launch.port}; its log: {log}", highlight=False)
+        _say(f"starting the service on port {launch.port}; its log: {log}")
         with launcher.running_service(args.config, launch, log=log, start_timeout_s=_START_TIMEOUT_S) as url:
             ready_s = time.time() - began
             status = main(["predict", "--url", url, *map(str, _image_paths([frames])[:MAX_FRAMES])])
             answered_s = time.time() - began
-        _err.print(f"ready after {ready_s:.0f} s, answered after {answered_s:.1f} s", highlight=False)
+        _say(f"ready after {ready_s:.1f} s, answered after {answered_s:.1f} s")
     return status
 
 
@@ -196,7 +201,7 @@ def _fetch_weights(args: argparse.Namespace) -> int:
     if args.portrait:
         for person in PEOPLE:
             portraits.fetch(person, cache_dir())
-    _err.print(f"the face-mesh networks are in {weights_dir}", highlight=False)
+    _say(f"the face-mesh networks are in {weights_dir}")
     return 0
 
 

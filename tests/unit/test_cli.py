@@ -16,3 +16,11 @@ def test_an_interrupted_command_ends_in_a_word(
     monkeypatch.setattr(launcher, "run_in_place", interrupt)
     assert cli.main(["run"]) == 130
     assert capsys.readouterr().err == "interrupted\n"
+
+
+def test_an_error_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """However long: a path in it can be copied from a log."""
+    folder = f"/{'long/' * 40}models"
+    assert cli.main(["models", "--models-dir", folder]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert folder in line
