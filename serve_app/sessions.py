@@ -65,7 +65,7 @@ def _publish(staging: Path, folder: Path) -> None:
     for attempts_left in reversed(range(_PUBLISH_ATTEMPTS)):
         with contextlib.suppress(FileNotFoundError):
             folder.rename(replaced)
-        shutil.rmtree(replaced, ignore_errors=True)
+        _remove(replaced)
         try:
             staging.rename(folder)
         except OSError:  # another request with this session_id was faster
@@ -73,3 +73,11 @@ def _publish(staging: Path, folder: Path) -> None:
                 raise
         else:
             return
+
+
+def _remove(path: Path) -> None:
+    """Remove a folder, or what somebody put in its place: rmtree leaves files and links, and says nothing of it."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)

@@ -47,6 +47,20 @@ def test_a_failed_write_leaves_the_old_session(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["s"]
 
 
+@pytest.mark.parametrize("link", [True, False])
+def test_what_is_no_folder_is_replaced_too(tmp_path: Path, link: bool) -> None:
+    """A link, whose folder stays as it was, or a file; nothing else is left behind."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    store = SessionStore(tmp_path / "output")
+    store.output_dir.mkdir()
+    session = store.output_dir / "s"
+    session.symlink_to(elsewhere) if link else session.touch()
+    store.keep("s", {"frame_0000.csv": b"a"})
+    assert [path.name for path in store.output_dir.iterdir()] == ["s"]
+    assert ([path.name for path in session.iterdir()], elsewhere.is_dir()) == (["frame_0000.csv"], True)
+
+
 def test_many_requests_with_one_session_id_spoil_nothing(tmp_path: Path) -> None:
     """One of them stays, whole."""
     store = SessionStore(tmp_path)
