@@ -10,6 +10,7 @@ sees it; medians.
 
 import argparse
 import json
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -20,6 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from serve_app.errors import ArtifactInvalid
 from serve_app.model_names import parse_model_name
 from serve_app.models.detector import Detector
 from serve_app.models.registry import Manifest, ModelRegistry
@@ -55,7 +57,10 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     registry = ModelRegistry(arguments.models_dir)
-    manifest = _find(registry, arguments.model)
+    try:
+        manifest = _find(registry, arguments.model)
+    except ArtifactInvalid as exc:
+        sys.exit(str(exc))
     speeds = [speed for device in _devices() for speed in measure(registry, manifest, device, arguments.threads)]
     if arguments.json:
         print(json.dumps({"model": manifest.label, "speeds": [asdict(speed) for speed in speeds]}, indent=2))
