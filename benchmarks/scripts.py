@@ -40,7 +40,7 @@ def openface(frames: Path) -> Benchmark:
         meaning="""
 The real OpenFace on 30 frames, on one core: a process per frame, as the sketch does it (`naive`); one process for all
 (`cold`); a warm process fed through FIFOs (`warm`). On two cores: two at a time of the first and of the last, and the
-service over HTTP with two replicas.
+service over HTTP with two replicas. `--openface-frames` names the folder of frames.
 """,
         tables=tables,
     )
