@@ -125,14 +125,11 @@ class CancelOnDisconnect:
             await self._app(scope, receive_body, send_answer)
         except asyncio.CancelledError:
             if not left and not begun:
-                serving.uncancel()
                 problem = await answer_problem(Request(scope), Overloaded(_STOPPING, retry_after_s=_RESTART_S))
                 await problem(scope, receive, send)
-            elif not left:
-                raise
         finally:
             watcher.cancel()
-            if left:
+            if serving.cancelling():  # ends here, for it is the whole task
                 serving.uncancel()
 
 
