@@ -8,6 +8,7 @@ from email.errors import HeaderParseError
 from email.header import decode_header, make_header
 from typing import get_args
 
+from python_multipart.multipart import parse_options_header
 from starlette.datastructures import FormData, Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
@@ -21,6 +22,7 @@ from serve_app.settings import DEFAULT_MODEL, MAX_FRAMES
 _TEXT_FIELDS = ("session_id", "model_name", "cleanup", "threshold", "include")
 _FLAGS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
 _MAX_MODEL_NAME = 128
+_CHARSETS = ("utf-8", "utf8", "us-ascii", "ascii", "iso-8859-1", "latin-1", "windows-1252")  # punycode: 26 s for 1 MB
 _MAX_PARTS = 100  # are read, so that the refusal can name the field at fault, or how many frames there are
 _NUMBER = re.compile(r"\+?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?", re.IGNORECASE)  # float() would take 0_5 as 5
 
@@ -116,8 +118,6 @@ async def _parsed(request: Request) -> AsyncIterator[FormData]:
             form = await _FormParser(request.headers, stream).parse()
         except MultiPartException as exc:
             raise GarbledForm(f"the body is no form: {exc.message}") from exc
-        except UnicodeError as exc:
-            raise GarbledForm("the form's names are not in the encoding that it says") from exc
     try:
         yield form
     finally:
@@ -130,6 +130,9 @@ def _check_media_type(content_type: str) -> None:
         raise NoFiles("no frame was uploaded: send 1 to 30 images in the form field 'files'")
     if media_type != "multipart/form-data":
         raise UnsupportedFileType(f"the body is {media_type[:60]!r}: send multipart/form-data")
+    charset = parse_options_header(content_type)[1].get(b"charset", b"utf-8").decode("latin-1").lower()
+    if charset not in _CHARSETS:
+        raise GarbledForm(f"the form's text is in {charset[:20]!r}: send it in UTF-8")
 
 
 def _files(form: FormData) -> Iterable[UploadFile]:

@@ -101,6 +101,12 @@ def test_a_form_that_is_cut_short_is_a_bad_request(client: TestClient, n_kept: i
     assert "cut short" in response.json()["detail"]
 
 
+def test_an_encoding_of_every_day_is_taken(client: TestClient) -> None:
+    """Few clients name one, and then UTF-8."""
+    headers = {"content-type": 'multipart/form-data; boundary=b; charset="UTF-8"'}
+    assert client.post("/batch/predict", content=FORM, headers=headers).status_code == 200
+
+
 def test_a_browsers_empty_file_field_is_no_file(client: TestClient) -> None:
     """It sends a part without a name or content where nothing was chosen."""
     part = b'--b\r\nContent-Disposition: form-data; name="files"; filename=""\r\n\r\n\r\n--b--\r\n'
