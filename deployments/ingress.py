@@ -64,7 +64,7 @@ class Ingress:
     def __serve_build_asgi_app__(self) -> ASGIApp:
         """Build the application in the replica; nothing of it is pickled."""
         listen = self._service.settings.listen
-        app = create_app(self._service, echo_request_id=listen is not None)
+        app = create_app(self._service, behind_proxy=listen is None)
         return app if listen is None else Listening(app, listen)
 
 

@@ -16,7 +16,14 @@ from serve_app.features.schema import FEATURE_COLUMNS
 from serve_app.http import batch, examples
 from serve_app.http.contract import BatchBody, HealthBody, ModelBody, ModelDetailBody, ModelsBody, ProblemBody
 from serve_app.http.forms import PREDICT_FORM_SCHEMA
-from serve_app.http.middleware import BodyLimit, HeadAsGet, RequestContext, check_size, declared_bytes
+from serve_app.http.middleware import (
+    BodyLimit,
+    HeadAsGet,
+    RequestContext,
+    check_size,
+    declared_bytes,
+    facing_clients,
+)
 from serve_app.http.problems import answer_nobody, answer_problem
 from serve_app.http.service import Service
 from serve_app.settings import MAX_FRAMES
@@ -26,8 +33,8 @@ _PREDICT_REFUSALS: dict[int | str, dict[str, Any]] = dict.fromkeys((400, 404, 40
 _PREDICT_BODY = {"required": True, "content": {"multipart/form-data": {"schema": PREDICT_FORM_SCHEMA}}}
 
 
-def create_app(service: Service, *, echo_request_id: bool = True) -> ASGIApp:
-    """Build the application that serves ``service``; Ray Serve's proxy echoes request ids itself."""
+def create_app(service: Service, *, behind_proxy: bool = False) -> ASGIApp:
+    """Build the application that serves ``service``, to clients or behind Ray Serve's proxy."""
     app = FastAPI(title="Deepfake detection", version=__version__, summary="Scores the frames of a video.")
     for error in (RequestError, HTTPException, Exception):
         app.add_exception_handler(error, answer_problem)
@@ -36,8 +43,10 @@ def create_app(service: Service, *, echo_request_id: bool = True) -> ASGIApp:
     app.include_router(_model_routes(service))
     app.include_router(_health_routes(service))
     _show_example(app)
-    limited = BodyLimit(app, max_bytes=service.settings.max_body_bytes)
-    return RequestContext(HeadAsGet(limited), echo_id=echo_request_id)
+    limited = HeadAsGet(BodyLimit(app, max_bytes=service.settings.max_body_bytes))
+    if behind_proxy:
+        return RequestContext(limited, echo_id=False)  # the proxy echoes it
+    return RequestContext(facing_clients(limited), echo_id=True)
 
 
 def _show_example(app: FastAPI) -> None:

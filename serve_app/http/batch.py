@@ -96,12 +96,13 @@ async def answer(
 
 def prefers_events(accept: str) -> bool:
     """Whether an Accept header (RFC 9110, 12.5.1) names the event stream, and JSON with no more weight."""
-    weights = dict.fromkeys((EVENT_STREAM, "application/json"), 0.0)
+    weights = {EVENT_STREAM: 0.0}
     for media_range in accept.lower().split(","):
         media_type, _, parameters = media_range.partition(";")
         weight = _WEIGHT.search(parameters)
         weights[media_type.strip()] = float(weight[1]) if weight else 1.0
-    return weights[EVENT_STREAM] > 0 and weights[EVENT_STREAM] >= weights["application/json"]
+    of_json = next((weights[name] for name in ("application/json", "application/*", "*/*") if name in weights), 0.0)
+    return weights[EVENT_STREAM] > 0 and weights[EVENT_STREAM] >= of_json
 
 
 async def answer_events(service: Service, batch: Batch, request_id: str) -> AsyncIterator[str]:

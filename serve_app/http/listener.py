@@ -6,11 +6,11 @@ import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from serve_app.addresses import listening_socket
-from serve_app.http.middleware import CancelOnDisconnect, ReadToTheEnd
 from serve_app.settings import ListenSettings
 
 _KEEP_ALIVE_S = 90  # as Serve's proxy
 _FINISH_S = 5  # for requests under way at the end; Serve kills a replica after 20 s
+_CANCEL_S = 6  # for those that were cancelled then: an answer that says so, and what is left of its request's body
 
 
 class Listening:
@@ -34,13 +34,13 @@ class Listening:
 
 
 class Listener:
-    """Serves an ASGI application at one address; a client that leaves cancels its request, as behind Serve's proxy."""
+    """Serves an ASGI application at one address."""
 
     def __init__(self, app: ASGIApp, address: ListenSettings) -> None:
         self._address = address
         self._server = uvicorn.Server(
             uvicorn.Config(
-                CancelOnDisconnect(ReadToTheEnd(app)),
+                app,
                 lifespan="off",
                 ws="none",
                 access_log=False,
@@ -64,3 +64,5 @@ class Listener:
         self._server.should_exit = True
         if self._serving is not None:
             await self._serving
+        if tasks := self._server.server_state.tasks:  # uvicorn cancels them, and does not wait for their end
+            await asyncio.wait(tasks, timeout=_CANCEL_S)

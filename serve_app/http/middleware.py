@@ -126,11 +126,16 @@ class CancelOnDisconnect:
         except asyncio.CancelledError:
             if not left and not begun:
                 problem = await answer_problem(Request(scope), Overloaded(_STOPPING, retry_after_s=_RESTART_S))
-                await problem(scope, receive, send)
+                await problem(scope, receive, send_answer)
         finally:
             watcher.cancel()
             if serving.cancelling():  # ends here, for it is the whole task
                 serving.uncancel()
+
+
+def facing_clients(app: ASGIApp) -> ASGIApp:
+    """Do for an application that clients reach directly what Serve's proxy does for one behind it."""
+    return ReadToTheEnd(CancelOnDisconnect(app))
 
 
 class ReadToTheEnd:

@@ -202,6 +202,7 @@ def test_events_tell_each_frame_and_then_the_answer(client: TestClient) -> None:
         ("text/event-stream, */*;q=0.1", True),
         ("application/json, text/event-stream", True),
         ("application/json;q=1, text/event-stream;q=0.1", False),
+        ("text/event-stream;q=0.5, */*", False),
         ("text/event-stream;q=0", False),
         ("text/event-streams", False),
         ("*/*", False),

@@ -12,6 +12,7 @@ from starlette.types import Message, Receive, Scope, Send
 from serve_app.addresses import free_port, listening_socket
 from serve_app.errors import SetupError
 from serve_app.http.listener import Listener, Listening
+from serve_app.http.middleware import RequestContext, facing_clients
 from serve_app.settings import ListenSettings
 from tests.unit.in_time import run_within
 
@@ -29,7 +30,6 @@ class Application:
         self._body = body
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        scope.setdefault("state", {})["request_id"] = "its id"
         try:
             while (await receive()).get("more_body"):
                 pass
@@ -39,6 +39,7 @@ class Application:
             await send({"type": "http.response.start", "status": 200, "headers": headers})
             await send({"type": "http.response.body", "body": self._body})
         except asyncio.CancelledError:
+            await asyncio.sleep(0.05)  # what it called is cancelled, too
             self.cancelled = True
             raise
         finally:
@@ -48,7 +49,7 @@ class Application:
 @asynccontextmanager
 async def listening(app: Application) -> AsyncIterator[tuple[Listener, ListenSettings]]:
     address = ListenSettings(port=free_port())
-    listener = Listener(app, address)
+    listener = Listener(RequestContext(facing_clients(app), echo_id=True), address)
     await listener.start()
     try:
         yield listener, address
@@ -145,7 +146,7 @@ def test_a_client_that_leaves_a_stream_ends_it() -> None:
         async def stream(scope: Scope, receive: Receive, send: Send) -> None:
             await StreamingResponse(events())(scope, receive, send)
 
-        listener = Listener(stream, address := ListenSettings(port=free_port()))
+        listener = Listener(facing_clients(stream), address := ListenSettings(port=free_port()))
         await listener.start()
         reader, writer = await post(address)
         await reader.readuntil(b"event: frame")
@@ -164,7 +165,7 @@ def test_an_answer_that_does_not_wait_for_the_body_arrives() -> None:
         await send({"type": "http.response.body", "body": b"large"})
 
     async def upload() -> None:
-        listener = Listener(refuse, address := ListenSettings(port=free_port()))
+        listener = Listener(facing_clients(refuse), address := ListenSettings(port=free_port()))
         await listener.start()
         reader, writer = await post(address, bytes(4_000_000), headers=b"Connection: close\r\n")
         assert (await reader.read()).endswith(b"large")
@@ -208,6 +209,7 @@ def test_stopping_tells_the_request_that_takes_too_long(monkeypatch: pytest.Monk
             answer = await reader.read()
             assert answer.startswith(b"HTTP/1.1 503")
             assert b'"code":"overloaded"' in answer
+            assert b"x-request-id: " in answer.lower()
             assert app.cancelled
             writer.close()
 
