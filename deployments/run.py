@@ -6,11 +6,12 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
-from threading import Thread
+from threading import Event, Thread
 
 import ray
 from ray import serve
 from ray.exceptions import RayError
+from ray.serve.exceptions import RayServeException
 from ray.serve.schema import ApplicationStatusOverview
 from ray.serve.scripts import cli
 
@@ -25,21 +26,23 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job of a shell is born ignoring it
     failures: list[str] = []
-    Thread(target=_watch_start, args=(failures,), daemon=True).start()
+    ended = Event()
+    Thread(target=_watch_start, args=(failures, ended), daemon=True).start()
     try:
         cli(["run", *sys.argv[1:]])
     finally:
+        ended.set()  # to be asked for its status without a Ray, Serve would start one
         if failures:
             sys.exit("\n".join(failures))  # on stderr, and with status 1
 
 
-def _watch_start(failures: list[str]) -> None:
+def _watch_start(failures: list[str], ended: Event) -> None:
     """Interrupt the main thread if a deployment fails to start: ``serve run`` itself would stay, and serve nothing."""
-    statuses: set[str] = set()
-    while statuses != {"RUNNING"}:
-        time.sleep(_POLL_S)
-        with contextlib.suppress(RayError):  # the controller is starting, or restarts
-            applications = serve.status().applications.values()
+    began, statuses = time.time(), set[str]()
+    while statuses != {"RUNNING"} and not ended.wait(_POLL_S):
+        with contextlib.suppress(RayError, RayServeException):  # the controller is starting, restarts, or ends
+            there = serve.status().applications.values()  # on a cluster also those of before
+            applications = [application for application in there if application.last_deployed_time_s >= began]
             statuses = {application.status for application in applications}
         if "DEPLOY_FAILED" in statuses:
             failures += [line for application in applications for line in _failures(application)]
