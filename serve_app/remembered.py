@@ -52,6 +52,7 @@ class Remembered(Generic[Answer]):
         """The one question under way."""
         if self._asking is None or self._asking.done():
             self._asking = asyncio.create_task(self._answer())
+            self._asking.add_done_callback(_log_bug)
         return self._asking
 
     async def _answer(self) -> Answer:
@@ -72,3 +73,10 @@ class Remembered(Generic[Answer]):
         except TimeoutError as exc:
             message = f"a deployment gave no answer within {self._timeout_s:g} s"
             raise Overloaded(message, retry_after_s=math.ceil(self._timeout_s)) from exc
+
+
+def _log_bug(asking: asyncio.Task[Answer]) -> None:
+    """Log what is no refusal; a refusal may find that all who waited have left, which asyncio would log."""
+    error = None if asking.cancelled() else asking.exception()
+    if error is not None and not isinstance(error, RequestError):
+        logger.error("a deployment could not be asked", exc_info=error)
