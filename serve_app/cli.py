@@ -19,7 +19,7 @@ from serve_app.addresses import free_port
 from serve_app.client import Answer, BatchDeepfakeClient, ServiceRefused, file_name
 from serve_app.console import frame_progress, show_answer
 from serve_app.demo import fetch_portrait, talking_head_frames
-from serve_app.errors import ServiceError
+from serve_app.errors import ServiceError, in_one_line
 from serve_app.extractors.facemesh.weights import fetch_weights
 from serve_app.frames import ACCEPTED_EXTENSIONS
 from serve_app.model_options import add_model_commands
@@ -44,7 +44,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         _say(f"[red]refused[/] ({exc.status} {exc.code}): {escape(str(exc))}")
     except requests.RequestException as exc:
         _say(f"[red]the service cannot be reached[/]: {escape(str(exc))}")
-    except (ServiceError, OSError, ValidationError) as exc:
+    except ValidationError as exc:
+        _say(f"[red]error[/]: {escape(in_one_line(exc))}")
+    except (ServiceError, OSError) as exc:
         _say(f"[red]error[/]: {escape(str(exc))}")
     except KeyboardInterrupt as exc:
         _say(f"interrupted: {exc}" if str(exc) else "interrupted")

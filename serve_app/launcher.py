@@ -16,7 +16,7 @@ import yaml
 from pydantic import ValidationError
 
 from serve_app.addresses import listening_socket
-from serve_app.errors import SetupError
+from serve_app.errors import SetupError, in_one_line
 from serve_app.settings import AppArgs, LaunchSettings, ListenSettings, cache_dir, launch_environment
 
 _SERVE = [sys.executable, "-m", "deployments.run"]
@@ -60,7 +60,7 @@ def read_args(config: Path) -> AppArgs:
     try:
         return AppArgs.model_validate(_read(config)["applications"][0].get("args") or {})
     except ValidationError as exc:
-        raise SetupError(f"the config {config} is not valid: {exc}") from exc
+        raise SetupError(f"the config {config} is not valid: {in_one_line(exc)}") from exc
 
 
 def run_in_place(config: Path, launch: LaunchSettings) -> NoReturn:
@@ -123,7 +123,7 @@ def _address(http_options: dict[str, Any]) -> ListenSettings:
             port=http_options.get("port", _SERVE_PORT),
         )
     except ValidationError as exc:
-        raise SetupError(f"http_options of the config are not valid: {exc}") from exc
+        raise SetupError(f"http_options of the config are not valid: {in_one_line(exc)}") from exc
 
 
 def _needs_no_proxy(deploy: dict[str, Any]) -> bool:
@@ -151,9 +151,15 @@ def _read(config: Path) -> dict[str, Any]:
         deploy = yaml.safe_load(config.read_text())
     except (OSError, yaml.YAMLError) as exc:
         raise SetupError(f"the config {config} cannot be read: {exc}") from exc
-    if not isinstance(deploy, dict) or not deploy.get("applications"):
+    if not isinstance(deploy, dict) or not _are_applications(deploy.get("applications")):
         raise SetupError(f"the config {config} names no applications; see configs/dev.yaml")
+    if not isinstance(deploy.get("http_options") or {}, dict):
+        raise SetupError(f"http_options of the config {config} are no options; see configs/dev.yaml")
     return deploy
+
+
+def _are_applications(entries: object) -> bool:
+    return isinstance(entries, list) and bool(entries) and all(isinstance(entry, dict) for entry in entries)
 
 
 def _await_ready(service: subprocess.Popen[bytes], url: str, log: Path, timeout_s: float) -> None:

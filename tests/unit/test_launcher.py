@@ -48,7 +48,18 @@ def test_empty_options_are_none(tmp_path: Path) -> None:
     assert yaml.safe_load(rendered)["http_options"] == {"port": 9100}
 
 
-@pytest.mark.parametrize("content", [None, "a: [", "just text", "{}"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        None,
+        "a: [",
+        "just text",
+        "{}",
+        "applications: [x]",
+        "applications: {a: 1}",
+        "applications: [{}]\nhttp_options: 5",
+    ],
+)
 def test_a_config_that_is_none_is_refused(tmp_path: Path, content: str | None) -> None:
     """Absent, not YAML, not Serve's."""
     config = tmp_path / "config.yaml"
