@@ -19,7 +19,7 @@ _EXIF_ORIENTATION = 0x0112
 _JPEG = b"\xff\xd8"  # also of an MPO, which Pillow reads as one
 _BMP = b"BM"
 _SCAN = re.compile(rb"\xff\xda\x00")  # starts a scan; data holds it by chance once in 16 MB
-_MAX_SCANS = 100  # writers make about ten; each costs a pass over all pixels, however few bytes it has
+_MAX_SCANS = 100  # of all pictures in a file: each costs a pass over all pixels. Writers make about ten of one
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,

@@ -73,7 +73,9 @@ def recalibrate(registry: ModelRegistry, manifest: Manifest, rows: LabelledRows,
         high=high,
         metrics="\n".join(metric_rows(calibrated.metrics)),
     )
-    card = registry.load_card(manifest).replace(card_title(manifest), card_title(calibrated), 1)
+    card, title = registry.load_card(manifest), card_title(manifest)
+    if card.startswith(title):  # an imported model's may have another
+        card = card_title(calibrated) + card.removeprefix(title)
     folder = write_artifact(request.output_dir, calibrated, content, card + section)
     return Trained(folder, calibrated, {LABELLED: evaluation})
 

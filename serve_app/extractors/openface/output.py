@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import IO
 
 _ASKING = re.compile(rb"Attempting to read from file: (\S+)\s*\n")  # may follow "0% " on the same line
-_COMPLAINT = re.compile(r"could ?n[o']t|can ?n[o']t|fail|error|abort|throw", re.IGNORECASE)
+_COMPLAINT = re.compile(r"(could|can) ?not|n't|fail|error|abort|throw", re.IGNORECASE)
 _CHUNK_BYTES = 65536
 _TAIL_BYTES = 2000
 _LAST_LINES = 4
