@@ -133,11 +133,6 @@ class CancelOnDisconnect:
                 serving.uncancel()
 
 
-def facing_clients(app: ASGIApp) -> ASGIApp:
-    """Do for an application that clients reach directly what Serve's proxy does for one behind it."""
-    return ReadToTheEnd(CancelOnDisconnect(app))
-
-
 class ReadToTheEnd:
     """Reads on, for a moment, what is left of a body when its answer is sent.
 
@@ -183,6 +178,11 @@ class HeadAsGet:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""
         await self._app({**scope, "method": "GET"} if scope.get("method") == "HEAD" else scope, receive, send)
+
+
+def facing_clients(app: ASGIApp) -> ASGIApp:
+    """Do for an application that clients reach directly what Serve's proxy does for one behind it."""
+    return ReadToTheEnd(CancelOnDisconnect(app))
 
 
 def declared_bytes(headers: Headers) -> int:
