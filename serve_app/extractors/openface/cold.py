@@ -22,6 +22,9 @@ from serve_app.settings import Backend, ExtractorSettings
 
 logger = logging.getLogger(__name__)
 
+_MAX_FAILED_STARTS = 3  # in a row; then the health check has the replica replaced
+_PAUSE_S = 2.0
+
 
 class ColdExtractor:
     """Starts OpenFace for each chunk; a frame that ends the process costs the rest of its chunk another start."""
@@ -37,6 +40,7 @@ class ColdExtractor:
         self._settings = settings.openface
         self._max_pixels = settings.max_pixels
         self._binary = binary
+        self._failed_starts = 0
         sweep(self._settings.temp_dir)
         self._core = claim_core(self._settings.temp_dir) if self._settings.pin_to_core else None
         [tried] = self.extract_chunk([draw_speck()])
@@ -69,7 +73,9 @@ class ColdExtractor:
         return [outcomes[index] for index in range(len(images))]
 
     def check(self) -> None:
-        """Nothing is kept that could break."""
+        """Raise OpenFaceUnusable if several starts in a row have failed: the binary is gone, or TEMP_DIR full."""
+        if self._failed_starts >= _MAX_FAILED_STARTS:
+            raise OpenFaceUnusable(f"OpenFace failed to start {self._failed_starts} times, cold; the log says why")
 
     def close(self) -> None:
         """Give the core back."""
@@ -82,19 +88,29 @@ class ColdExtractor:
             process = self._start([draw_speck(), *images])  # the first picture is searched in another way
         except OpenFaceUnusable as exc:
             logger.warning("%d frames fail: %s", len(images), exc)
+            self._count_failed_start(stop)
             return [ExtractionFailed("OpenFace does not start at the moment; send this frame again in a minute")] * len(
                 images
             )
         outcomes: list[bytes | FrameError] = []
         try:
             process.wait_until_asked(1, Patience(self._settings.load_timeout_s, stop, what=LOADING))
+            self._failed_starts = 0
             while len(outcomes) < len(images) and process.output.asked > len(outcomes):
                 outcomes.append(self._collect(process, len(outcomes) + 1, stop))
         except FrameError as error:
+            self._count_failed_start(stop)
             outcomes = [error] * len(images)
         finally:
             process.close()
         return outcomes
+
+    def _count_failed_start(self, stop: Event | None) -> None:
+        """From the second on with a pause: a replica that failed its frames at once would be sent all there are."""
+        if stop is None or not stop.is_set():
+            self._failed_starts += 1
+        if self._failed_starts > 1:
+            (stop or Event()).wait(_PAUSE_S)
 
     def _start(self, images: Sequence[bytes]) -> SlotProcess:
         folder, slots = ScratchFolder(self._settings.temp_dir), slot_names(len(images))

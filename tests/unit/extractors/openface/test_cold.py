@@ -73,6 +73,21 @@ def test_frames_fail_when_the_binary_is_gone(
     assert "cannot be started" in caplog.text
 
 
+def test_a_binary_that_is_gone_has_the_replica_replaced(
+    cold: ColdExtractor, draw: Draw, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After three failed starts in a row; one that succeeds makes up for those before it."""
+    monkeypatch.setattr("serve_app.extractors.openface.cold._PAUSE_S", 0)
+    there, gone = cold._binary, tmp_path / "absent"
+    for binary in (gone, gone, there, gone, gone):
+        cold._binary = binary
+        cold.extract_chunk([draw(1)])
+        cold.check()
+    cold.extract_chunk([draw(1)])
+    with pytest.raises(OpenFaceUnusable, match="failed to start 3 times"):
+        cold.check()
+
+
 def test_frames_fail_when_temp_dir_is_full(
     cold: ColdExtractor, draw: Draw, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
