@@ -15,14 +15,13 @@ from serve_app.extractors.openface.cores import claim_core
 from serve_app.extractors.openface.folders import ScratchFolder, sweep
 from serve_app.extractors.openface.patience import LOADING, Patience
 from serve_app.extractors.openface.portrait import draw_speck
-from serve_app.extractors.openface.process import SlotProcess, slot_names
+from serve_app.extractors.openface.process import DOES_NOT_START, MAX_FAILED_STARTS, SlotProcess, slot_names
 from serve_app.extractors.openface.row import checked_csv
 from serve_app.frames import ExtractedFrame
 from serve_app.settings import Backend, ExtractorSettings
 
 logger = logging.getLogger(__name__)
 
-_MAX_FAILED_STARTS = 3  # in a row; then the health check has the replica replaced
 _PAUSE_S = 2.0
 
 
@@ -74,7 +73,7 @@ class ColdExtractor:
 
     def check(self) -> None:
         """Raise OpenFaceUnusable if several starts in a row have failed: the binary is gone, or TEMP_DIR full."""
-        if self._failed_starts >= _MAX_FAILED_STARTS:
+        if self._failed_starts >= MAX_FAILED_STARTS:
             raise OpenFaceUnusable(f"OpenFace failed to start {self._failed_starts} times, cold; the log says why")
 
     def close(self) -> None:
@@ -89,9 +88,7 @@ class ColdExtractor:
         except OpenFaceUnusable as exc:
             logger.warning("%d frames fail: %s", len(images), exc)
             self._count_failed_start(stop)
-            return [ExtractionFailed("OpenFace does not start at the moment; send this frame again in a minute")] * len(
-                images
-            )
+            return [ExtractionFailed(DOES_NOT_START)] * len(images)
         outcomes: list[bytes | FrameError] = []
         try:
             process.wait_until_asked(1, Patience(self._settings.load_timeout_s, stop, what=LOADING))

@@ -10,6 +10,7 @@ from serve_app.extractors.image import make_upright
 from serve_app.extractors.openface.cores import claim_core
 from serve_app.extractors.openface.folders import sweep
 from serve_app.extractors.openface.patience import LOADING, Patience
+from serve_app.extractors.openface.process import DOES_NOT_START
 from serve_app.extractors.openface.supervisor import Supervisor
 from serve_app.extractors.openface.warm import WarmProcess
 from serve_app.frames import ExtractedFrame
@@ -57,7 +58,7 @@ class OpenFaceExtractor:
         try:
             process = self._supervisor.take(Patience(self._settings.load_timeout_s, stop, what=LOADING))
         except OpenFaceUnusable as exc:
-            raise ExtractionFailed("OpenFace does not start at the moment; send this frame again in a minute") from exc
+            raise ExtractionFailed(DOES_NOT_START) from exc
         try:
             csv = process.extract(upright.image, Patience(self._settings.frame_timeout_s, stop))
         finally:

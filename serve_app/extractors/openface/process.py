@@ -16,6 +16,9 @@ from serve_app.extractors.openface.output import Output
 from serve_app.extractors.openface.patience import Patience
 from serve_app.settings import OpenFaceSettings
 
+MAX_FAILED_STARTS = 3  # in a row; then the health check has the replica replaced
+DOES_NOT_START = "OpenFace does not start at the moment; send this frame again in a minute"
+
 _KILL_TIMEOUT_S = 10.0
 _EXIT_TIMEOUT_S = 1.0  # from the end of its output
 _SLOT_LETTERS = 4

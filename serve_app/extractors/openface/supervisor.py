@@ -9,11 +9,11 @@ from typing import Protocol
 
 from serve_app.errors import OpenFaceUnusable
 from serve_app.extractors.openface.patience import Patience
+from serve_app.extractors.openface.process import MAX_FAILED_STARTS
 
 logger = logging.getLogger(__name__)
 
 _MAX_BACKOFF_S = 30.0
-_MAX_FAILED_STARTS = 3  # in a row; then the health check has the replica replaced
 _REFRESH_POLL_S = 2.0
 _REFRESH_IDLE_S = 10.0  # OpenCV gives up after 30; the rest is for a machine that is busy
 _REFRESH_TIMEOUT_S = 10.0
@@ -72,7 +72,7 @@ class Supervisor:
         self._refresher = Thread(target=self._keep_fresh, name="openface-refresh", daemon=True)
         self._refresher.start()
 
-    def take(self, patience: Patience, *, tries: int = _MAX_FAILED_STARTS) -> Process:
+    def take(self, patience: Patience, *, tries: int = MAX_FAILED_STARTS) -> Process:
         """Return the process that takes the next frame, waiting for one that loads, after failed starts for another.
 
         Raises:
@@ -103,7 +103,7 @@ class Supervisor:
         current = self._current
         if current is None or not current.is_alive() or current.frames_left <= self._lead_frames:
             self._prepare()
-        if self._failure is not None and self._failed_starts >= _MAX_FAILED_STARTS:
+        if self._failure is not None and self._failed_starts >= MAX_FAILED_STARTS:
             raise OpenFaceUnusable(f"OpenFace failed to start {self._failed_starts} times: {self._failure}")
 
     def close(self) -> None:
