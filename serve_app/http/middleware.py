@@ -108,7 +108,7 @@ class CancelOnDisconnect:
 
         async def send_answer(message: Message) -> None:
             nonlocal begun, answered
-            begun, answered = True, message["type"] == "http.response.body" and not message.get("more_body", False)
+            begun, answered = True, _ends_answer(message)
             await send(message)
 
         async def watch() -> None:
@@ -157,7 +157,7 @@ class ReadToTheEnd:
             return message
 
         async def send_answer(message: Message) -> None:
-            if message["type"] == "http.response.body" and not message.get("more_body", False) and not is_read:
+            if _ends_answer(message) and not is_read:
                 await send({**message, "more_body": True})
                 with suppress(TimeoutError):
                     async with asyncio.timeout(_READ_ON_S):
@@ -195,6 +195,10 @@ def check_size(n_bytes: int, *, max_bytes: int) -> None:
     """Refuse a body of more bytes; raises PayloadTooLarge."""
     if n_bytes > max_bytes:
         raise PayloadTooLarge(f"the body is larger than the {max_bytes} bytes that are taken")
+
+
+def _ends_answer(message: Message) -> bool:
+    return message["type"] == "http.response.body" and not message.get("more_body", False)
 
 
 def _has_body(headers: Headers) -> bool:
