@@ -52,14 +52,15 @@ async def accept(service: Service, request: Request) -> Batch:
     Raises:
         RequestError: the request is refused whole.
     """
-    deadline = asyncio.get_running_loop().time() + service.settings.pipeline.deadline_s
+    deadline_s = service.settings.pipeline.deadline_s
+    deadline = asyncio.get_running_loop().time() + deadline_s
     try:
         async with asyncio.timeout_at(deadline):  # a trickling upload holds a place
             form = await read_predict_form(request)
             frames = accept_uploads(form.uploads, max_file_bytes=service.settings.max_file_bytes)
             model = await service.model(form.model_name)
     except TimeoutError as exc:
-        raise DeadlineExceeded(f"the upload took more than {service.settings.pipeline.deadline_s:g} s") from exc
+        raise DeadlineExceeded(f"the upload, and finding its model, took more than {deadline_s:g} s") from exc
     request.state.session_id, request.state.n_frames = form.session_id, len(frames)
     threshold = model.threshold if form.threshold is None else form.threshold
     return Batch(form, frames, model, threshold, deadline)
