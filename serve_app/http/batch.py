@@ -13,7 +13,7 @@ from serve_app.errors import DeadlineExceeded
 from serve_app.frames import Frame, accept_uploads
 from serve_app.http.contract import BatchBody, FrameBody, answer_status, frame_body, frame_prediction, summary_body
 from serve_app.http.forms import PredictForm, read_predict_form
-from serve_app.http.problems import log_unexpected, problem_of
+from serve_app.http.problems import log_unexpected, problem_of, stopping
 from serve_app.http.service import Service
 from serve_app.pipeline import FrameOutcome, Scoring
 from serve_app.predictions import ModelDescription, summarise
@@ -122,6 +122,9 @@ async def answer_events(service: Service, batch: Batch, request_id: str) -> Asyn
         if error is not None:
             log_unexpected(error, request_id)
         yield _event("problem", problem_of(error, request_id)) if error else _event("result", answering.result())
+    except asyncio.CancelledError:  # the service stops; a client that left hears nothing of it
+        yield _event("problem", problem_of(stopping(), request_id))
+        raise
     finally:
         answering.cancel()
         await asyncio.wait([answering])

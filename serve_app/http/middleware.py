@@ -14,15 +14,13 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serve_app.errors import Overloaded, PayloadTooLarge
-from serve_app.http.problems import CLIENT_LEFT, answer_problem
+from serve_app.errors import PayloadTooLarge
+from serve_app.http.problems import CLIENT_LEFT, answer_problem, stopping
 
 logger = logging.getLogger(__name__)
 
 _REQUEST_ID = re.compile(r"[\x20-\x7e]{1,128}")  # a header has no line ends: it stays one line of the log
 _QUIET_PATHS = frozenset({"/livez", "/readyz", "/health"})  # probes, every few seconds
-_STOPPING = "the service is being stopped; send the request again"
-_RESTART_S = 30  # from its end to its next answer
 _READ_ON_S = 5.0
 
 
@@ -125,7 +123,7 @@ class CancelOnDisconnect:
             await self._app(scope, receive_body, send_answer)
         except asyncio.CancelledError:
             if not left and not begun:
-                problem = await answer_problem(Request(scope), Overloaded(_STOPPING, retry_after_s=_RESTART_S))
+                problem = await answer_problem(Request(scope), stopping())
                 await problem(scope, receive, send_answer)
         finally:
             watcher.cancel()

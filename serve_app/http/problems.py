@@ -7,12 +7,13 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from serve_app.errors import RequestError
+from serve_app.errors import Overloaded, RequestError
 from serve_app.http.contract import ProblemBody
 
 logger = logging.getLogger(__name__)
 
 CLIENT_LEFT = 499  # as nginx logs it
+_RESTART_S = 30  # from the service's end to its next answer
 
 
 def problem_of(error: BaseException, request_id: str) -> ProblemBody:
@@ -24,6 +25,11 @@ def problem_of(error: BaseException, request_id: str) -> ProblemBody:
         return _problem(phrase.lower().replace(" ", "_"), phrase, error.status_code, str(error.detail), request_id)
     detail = f"an unexpected error was logged under request_id {request_id}"
     return _problem("internal_error", "Internal error", 500, detail, request_id)
+
+
+def stopping() -> Overloaded:
+    """What a request is told that the end of the service cuts off."""
+    return Overloaded("the service is being stopped; send the request again", retry_after_s=_RESTART_S)
 
 
 def log_unexpected(error: BaseException, request_id: str) -> None:

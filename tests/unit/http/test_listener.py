@@ -2,18 +2,22 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
+from requests import Request
 from starlette.responses import StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
 
 from serve_app.addresses import free_port, listening_socket
 from serve_app.errors import SetupError
+from serve_app.http.app import create_app
 from serve_app.http.listener import Listener, Listening
 from serve_app.http.middleware import RequestContext, facing_clients
+from serve_app.http.service import Service
 from serve_app.settings import ListenSettings
+from tests.unit import stages
 from tests.unit.in_time import run_within
 
 Client = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -58,7 +62,7 @@ async def listening(app: Application) -> AsyncIterator[tuple[Listener, ListenSet
         await listener.stop()
 
 
-async def post(address: ListenSettings, body: bytes = b"frames", headers: bytes = b"") -> Client:
+async def post(address: ListenSettings, body: bytes = b"frames", *, headers: bytes = b"", path: bytes = b"/") -> Client:
     """Send a request; its answer is not awaited."""
     while True:
         try:
@@ -66,7 +70,7 @@ async def post(address: ListenSettings, body: bytes = b"frames", headers: bytes 
             break
         except ConnectionRefusedError:  # uvicorn listens a moment after it was started
             await asyncio.sleep(0.01)
-    head = b"POST / HTTP/1.1\r\nHost: here\r\n%sContent-Length: %d\r\n\r\n" % (headers, len(body))
+    head = b"POST %s HTTP/1.1\r\nHost: here\r\n%sContent-Length: %d\r\n\r\n" % (path, headers, len(body))
     writer.write(head + body)
     await writer.drain()
     return reader, writer
@@ -212,6 +216,31 @@ def test_stopping_tells_the_request_that_takes_too_long(monkeypatch: pytest.Monk
             assert b"x-request-id: " in answer.lower()
             assert app.cancelled
             writer.close()
+
+    run_within(20, stop)
+
+
+def test_stopping_ends_a_stream_with_a_problem(
+    make_service: Callable[..., Service], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What comes after the frames that were finished: the status was sent before them."""
+
+    async def stop() -> None:
+        monkeypatch.setattr("serve_app.http.listener._FINISH_S", 0.1)
+        listener = Listener(create_app(make_service()), address := ListenSettings(port=free_port()))
+        await listener.start()
+        files = [("files", (f"{index}.jpg", image)) for index, image in enumerate((b"text", stages.HANGS))]
+        form = Request("POST", "http://here", files=files, headers={"Accept": "text/event-stream"}).prepare()
+        assert isinstance(form.body, bytes)
+        headers = "".join(f"{name}: {form.headers[name]}\r\n" for name in ("Accept", "Content-Type")).encode()
+        reader, writer = await post(address, form.body, headers=headers, path=b"/batch/predict")
+        await reader.readuntil(b"event: frame")
+        await listener.stop()
+        rest = await reader.read()
+        assert b"event: problem" in rest
+        assert b'"code":"overloaded"' in rest
+        assert b"event: result" not in rest
+        writer.close()
 
     run_within(20, stop)
 
