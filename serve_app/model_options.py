@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
 _METHODS = ("temperature", "isotonic")
-_ROWS_PER_VIDEO, _REAL_SHARE = 32, 0.5
+_ROWS_PER_VIDEO, _REAL_SHARE, _SIMULATED = 32, 0.5, 2_500
 _OF_VIDEOS: Mapping[str, object] = MappingProxyType({"rows_per_video": _ROWS_PER_VIDEO})
 _OF_REAL: Mapping[str, object] = MappingProxyType({"real_share": _REAL_SHARE, **_OF_VIDEOS})
+_OF_SIMULATION: Mapping[str, object] = MappingProxyType({"seed": 0})
 """Options that go with another one, and what they are where it is given without them."""
 
 
@@ -51,21 +52,23 @@ def _add_train(commands: "Commands") -> None:
         metavar="MODELS/NAME/1",
         help="train as that model was, whatever the options above say; fail if a metric leaves its interval",
     )
-    train.set_defaults(command=partial(_carry_out_with, train, "real", _OF_REAL), action="train")
+    train.set_defaults(command=partial(_carry_out_with, train, {"real": _OF_REAL}), action="train")
 
 
 def _add_evaluate(commands: "Commands") -> None:
     evaluate = commands.add_parser("evaluate", help="measure a model, with intervals, per fake family and head pose")
     _add_model(evaluate)
     rows = evaluate.add_mutually_exclusive_group()
-    rows.add_argument("--simulated", type=_count, default=2_500, metavar="N", help="on N new simulated people (2500)")
+    rows.add_argument(
+        "--simulated", type=_count, metavar="N", help=f"on N new simulated people (default: {_SIMULATED})"
+    )
     rows.add_argument("--data", type=Path, metavar="DIR", help="on a folder of CSVs with labels.csv")
     rows.add_argument("--check-set", action="store_true", help="on pictures of face swaps, made here by the extractor")
     _add_rows_per_video(evaluate)
-    evaluate.add_argument("--seed", type=_natural, default=0, help="of the simulation")
+    evaluate.add_argument("--seed", type=_natural, help="of the simulation (default: 0)")
     evaluate.add_argument("--report", type=Path, metavar="DIR", help="write JSON, plots and Markdown there")
     evaluate.add_argument("--json", action="store_true", help="print one line of JSON")
-    evaluate.set_defaults(command=partial(_carry_out_with, evaluate, "data", _OF_VIDEOS), action="evaluate")
+    evaluate.set_defaults(command=partial(_carry_out_evaluate, evaluate), action="evaluate")
 
 
 def _add_calibrate(commands: "Commands") -> None:
@@ -76,7 +79,7 @@ def _add_calibrate(commands: "Commands") -> None:
     calibrate.add_argument("--output", type=Path, metavar="DIR", required=True, help="a models folder for the result")
     _add_rows_per_video(calibrate)
     calibrate.add_argument("--seed", type=_natural, default=0, help="of the split into rows to fit and to measure on")
-    calibrate.set_defaults(command=partial(_carry_out_with, calibrate, "data", _OF_VIDEOS), action="calibrate")
+    calibrate.set_defaults(command=partial(_carry_out_with, calibrate, {"data": _OF_VIDEOS}), action="calibrate")
 
 
 def _add_models(commands: "Commands") -> None:
@@ -122,15 +125,22 @@ def _carry_out(args: argparse.Namespace) -> int:
     return model_commands.COMMANDS[args.action](args)
 
 
+def _carry_out_evaluate(parser: argparse.ArgumentParser, args: argparse.Namespace) -> int:
+    if args.data is None and not args.check_set:
+        args.simulated = args.simulated or _SIMULATED
+    return _carry_out_with(parser, {"data": _OF_VIDEOS, "simulated": _OF_SIMULATION}, args)
+
+
 def _carry_out_with(
-    parser: argparse.ArgumentParser, partner: str, defaults: Mapping[str, object], args: argparse.Namespace
+    parser: argparse.ArgumentParser, partners: Mapping[str, Mapping[str, object]], args: argparse.Namespace
 ) -> int:
     """Carry out a command some of whose options mean nothing without another one: then they are refused."""
-    for option, default in defaults.items():
-        if getattr(args, option) is None:
-            setattr(args, option, default)
-        elif getattr(args, partner) is None:
-            parser.error(f"--{option.replace('_', '-')} is nothing without --{partner}")
+    for partner, defaults in partners.items():
+        for option, default in defaults.items():
+            if getattr(args, option) is None:
+                setattr(args, option, default)
+            elif getattr(args, partner) is None:
+                parser.error(f"--{option.replace('_', '-')} is nothing without --{partner}")
     return _carry_out(args)
 
 

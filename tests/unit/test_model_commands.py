@@ -184,6 +184,8 @@ def test_options_out_of_range_are_refused_at_once(option: str, value: str, tmp_p
         (["train", "/dev/null/x", "--real-share", "0.5"], "--real-share is nothing without --real"),
         (["train", "/dev/null/x", "--rows-per-video", "8"], "--rows-per-video is nothing without --real"),
         (["evaluate", "--simulated", "10", "--rows-per-video", "8"], "--rows-per-video is nothing without --data"),
+        (["evaluate", "--data", "/dev/null/x", "--seed", "1"], "--seed is nothing without --simulated"),
+        (["evaluate", "--check-set", "--seed", "1"], "--seed is nothing without --simulated"),
     ],
 )
 def test_an_option_without_its_partner_is_refused(command: list[str], message: str, capsys: Capture) -> None:
