@@ -19,7 +19,7 @@ from serve_app.features.schema import COLUMN_DECIMALS, COLUMNS, FEATURE_COLUMNS
 CSV_HEADER = ", ".join(COLUMNS).encode()
 _ROW_FORMAT = ", ".join(f"%.{decimals}f" for decimals in COLUMN_DECIMALS)
 _ZEROS = dict.fromkeys(COLUMNS, 0.0)
-_NUMBER = re.compile(rb"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+_NUMBER = re.compile(rb"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
 _NEEDED = ("confidence", "success", *FEATURE_COLUMNS)
 

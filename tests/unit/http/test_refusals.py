@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -65,6 +66,21 @@ def test_a_wrong_request_is_refused_before_any_extraction(
     assert problem["error"] == problem["detail"]
     assert problem["request_id"] == response.headers["x-request-id"]
     assert extractor.calls == []
+
+
+def test_a_long_number_is_refused_at_once(client: TestClient) -> None:
+    """The event loop reads it: for as long as that takes nobody else is answered."""
+    began = time.perf_counter()
+    response = client.post("/batch/predict", data={"threshold": "0" * 35_000 + "x"}, files=ONE)
+    assert (response.status_code, response.json()["code"]) == (422, "invalid_field")
+    assert time.perf_counter() - began < 5
+
+
+@pytest.mark.parametrize("threshold", ["0", "1", "1.", ".5", "+0.5", "5e-1", "5.0E-1", " 0.5 ", "0.0e9"])
+def test_every_way_to_write_a_number_is_read(client: TestClient, threshold: str) -> None:
+    """What a form's own language writes is sent as it is."""
+    answer = client.post("/batch/predict", data={"threshold": threshold}, files=ONE)
+    assert answer.json()["summary"]["threshold"] == float(threshold)
 
 
 def test_a_refused_request_harms_no_later_one(client: TestClient) -> None:
