@@ -91,14 +91,16 @@ def uncertain_band(labels: Array, scores: Array, *, threshold: float = 0.5) -> t
 
     Held-out rows decide: an isotonic fit gives the share of fakes at each score, and the band reaches from where it
     is one third to where it is two thirds. It always holds ``threshold``. For perfectly calibrated scores it is
-    (1/3, 2/3); it widens on the side where the scores promise more than the rows keep.
+    (1/3, 2/3); it widens on the side where the scores promise more than the rows keep, to all scores of that side where
+    none of them keeps it.
 
     Raises:
         RowsUnusable: the rows are all real, or all fake.
     """
     require_both_classes(labels, "find the uncertain band")
     knots, shares = _pool_adjacent_violators(labels, scores)
-    low, high = np.interp((1.0 - _RIGHT_SHARE, _RIGHT_SHARE), shares, knots)
+    low = np.interp(1.0 - _RIGHT_SHARE, shares, knots, left=0.0)
+    high = np.interp(_RIGHT_SHARE, shares, knots, right=1.0)
     return min(float(low), threshold), max(float(high), threshold)
 
 

@@ -125,6 +125,17 @@ def test_the_band_holds_the_threshold() -> None:
     assert high == 0.5
 
 
+@pytest.mark.parametrize(
+    ("fakes_of_ten", "band"), [((4, 9), (0.0, 0.5)), ((1, 6), (0.193, 1.0)), ((5, 5), (0.0, 1.0)), ((6, 4), (0.0, 1.0))]
+)
+def test_the_band_is_all_of_a_side_that_is_never_right_enough(
+    fakes_of_ten: tuple[int, int], band: tuple[float, float]
+) -> None:
+    """A detector that cannot tell must not call its lowest scores real, nor its highest fake."""
+    labels = np.concatenate([np.repeat([1.0, 0.0], [n_fakes, 10 - n_fakes]) for n_fakes in fakes_of_ten])
+    assert uncertain_band(labels, np.repeat([0.1, 0.3], 10)) == pytest.approx(band, abs=0.001)
+
+
 @pytest.mark.parametrize(("label", "missing"), [(0.0, "fake"), (1.0, "real")])
 def test_one_class_calibrates_nothing(label: float, missing: str) -> None:
     """And the message says which is missing."""
