@@ -8,6 +8,7 @@ import logging
 import re
 import time
 import uuid
+from collections.abc import Callable
 from contextlib import suppress
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -22,6 +23,7 @@ logger = logging.getLogger(__name__)
 _REQUEST_ID = re.compile(r"[\x20-\x7e]{1,128}")  # a header has no line ends: it stays one line of the log
 _QUIET_PATHS = frozenset({"/livez", "/readyz", "/health"})  # probes, every few seconds
 _READ_ON_S = 5.0
+_TAKE_S = 30.0  # for a client to take a part of its answer: until it has, it holds a place
 
 
 class RequestContext:
@@ -82,7 +84,7 @@ class BodyLimit:
 
 
 class CancelOnDisconnect:
-    """Cancels the work of a request whose client has left, before it was answered in full.
+    """Cancels the work of a request whose client has left before it was answered in full, or takes no more of it.
 
     Where the server cancels it, for its time to stop is over, the client is told to come again.
     """
@@ -96,39 +98,58 @@ class CancelOnDisconnect:
         if scope["type"] != "http" or serving is None:
             await self._app(scope, receive, send)
             return
-        body_is_read, begun, answered, left = asyncio.Event(), False, False, False
-
-        async def receive_body() -> Message:
-            message = await receive()
-            if not message.get("more_body", False):
-                body_is_read.set()
-            return message
-
-        async def send_answer(message: Message) -> None:
-            nonlocal begun, answered
-            begun, answered = True, _ends_answer(message)
-            await send(message)
-
-        async def watch() -> None:
-            nonlocal left
-            await body_is_read.wait()  # until then the reader of the body is told
-            while (await receive())["type"] != "http.disconnect":
-                pass
-            if not answered:
-                left = True
-                serving.cancel()
-
-        watcher = asyncio.create_task(watch())
+        exchange = _Exchange(receive, send, on_left=serving.cancel)
+        watcher = asyncio.create_task(exchange.watch())
         try:
-            await self._app(scope, receive_body, send_answer)
+            await self._app(scope, exchange.receive, exchange.send)
         except asyncio.CancelledError:
-            if not left and not begun:
+            if not exchange.client_left and not exchange.is_begun:
                 problem = await answer_problem(Request(scope), stopping())
-                await problem(scope, receive, send_answer)
+                await problem(scope, receive, exchange.send)
         finally:
             watcher.cancel()
             if serving.cancelling():  # ends here, for it is the whole task
                 serving.uncancel()
+
+
+class _Exchange:
+    """A request and its answer: how far it is, and whether its client still takes part."""
+
+    def __init__(self, receive: Receive, send: Send, *, on_left: Callable[[], object]) -> None:
+        self.client_left = False
+        self.is_begun = False  # the answer
+        self._is_answered = False
+        self._body_is_read = asyncio.Event()
+        self._receive, self._send, self._on_left = receive, send, on_left
+
+    async def receive(self) -> Message:
+        """Take the next part of the request's body."""
+        message = await self._receive()
+        if not message.get("more_body", False):
+            self._body_is_read.set()
+        return message
+
+    async def send(self, message: Message) -> None:
+        """Send the next part of the answer."""
+        self.is_begun, self._is_answered = True, _ends_answer(message)
+        try:
+            async with asyncio.timeout(_TAKE_S):
+                await self._send(message)
+        except TimeoutError:
+            self._leave()
+            await asyncio.Event().wait()  # to be cancelled: a response may send from a task of its own
+
+    async def watch(self) -> None:
+        """Wait for the client to leave."""
+        await self._body_is_read.wait()  # until then the reader of the body is told
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        if not self._is_answered:
+            self._leave()
+
+    def _leave(self) -> None:
+        self.client_left = True
+        self._on_left()
 
 
 class ReadToTheEnd:

@@ -161,6 +161,33 @@ def test_a_client_that_leaves_a_stream_ends_it() -> None:
     run_within(20, leave)
 
 
+def test_a_client_that_takes_nothing_of_a_stream_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else it would hold its place for as long as it keeps the connection open."""
+
+    async def stall() -> None:
+        monkeypatch.setattr("serve_app.http.middleware._TAKE_S", 0.1)
+        ended = asyncio.Event()
+
+        async def events() -> AsyncIterator[bytes]:
+            while True:
+                yield bytes(1_000_000)
+
+        async def stream(scope: Scope, receive: Receive, send: Send) -> None:
+            try:
+                await StreamingResponse(events())(scope, receive, send)
+            finally:
+                ended.set()
+
+        listener = Listener(facing_clients(stream), address := ListenSettings(port=free_port()))
+        await listener.start()
+        _, writer = await post(address)
+        await ended.wait()
+        writer.transport.abort()
+        await listener.stop()
+
+    run_within(20, stall)
+
+
 def test_an_answer_that_does_not_wait_for_the_body_arrives() -> None:
     """Also where the connection is closed after it, as nginx asks for: unread bytes would reset it."""
 
