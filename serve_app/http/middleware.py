@@ -10,6 +10,7 @@ import time
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
+from urllib.parse import quote
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
@@ -235,7 +236,7 @@ def _log(scope: Scope, status: int, elapsed_ms: float) -> None:
         logging.DEBUG if scope["path"] in _QUIET_PATHS else logging.INFO,
         "%s %s %d request_id=%s session_id=%s n_frames=%s elapsed_ms=%.0f",
         scope["method"],
-        scope["path"],
+        quote(scope["path"]),  # a decoded line end would begin a line of the client's own
         status,
         state["request_id"],
         state.get("session_id", "-"),

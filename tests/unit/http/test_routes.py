@@ -150,3 +150,11 @@ def test_the_documented_answer_is_one_that_is_given(client: TestClient) -> None:
 def test_head_is_answered_as_get(client: TestClient, path: str, status: int) -> None:
     """Some probes ask so."""
     assert client.head(path).status_code == status
+
+
+def test_no_path_makes_a_line_of_the_log(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
+    """A client could make up requests that there never were."""
+    caplog.set_level(logging.INFO, logger="serve_app.http.middleware")
+    client.get("/x%0APOST%20/batch/predict%20200%20request_id=forged")
+    [line] = [record.getMessage() for record in caplog.records if record.name == "serve_app.http.middleware"]
+    assert line.startswith("GET /x%0APOST%20/batch/predict%20200%20request_id%3Dforged 404 ")
