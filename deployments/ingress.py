@@ -1,7 +1,6 @@
 """The Ingress deployment: the HTTP application, over the handles of the three stages."""
 
 import asyncio
-import math
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -29,7 +28,7 @@ _CLUSTER_TIMEOUT_S = 2.0  # within a probe's own
 _ROUTED_TO = ("RUNNING", "PENDING_MIGRATION")  # the latter's node is being drained
 _status_thread = ThreadPoolExecutor(1, thread_name_prefix="status")  # a silent controller holds this thread only
 _CONTROLLER_RETRY_S = 5
-_REPLICAS_FRESH_S = 15.0  # what the fan-out goes by: it changes as slowly as replicas start
+_REPLICAS_FRESH_S = 15.0  # how many there are, and what they run: it changes as slowly as replicas start
 
 
 class Ingress:
@@ -57,7 +56,7 @@ class Ingress:
             ),
             sessions=SessionStore(settings.output_dir),
             models=Remembered(remote_predictor.models, fresh_s=_MODELS_FRESH_S),
-            backend=Remembered(remote_extractor.backend, fresh_s=math.inf),
+            backend=Remembered(remote_extractor.backend, fresh_s=_REPLICAS_FRESH_S),
             cluster=Remembered(_cluster_status, fresh_s=_CLUSTER_FRESH_S, timeout_s=_CLUSTER_TIMEOUT_S),
         )
 

@@ -126,7 +126,7 @@ def _health_routes(service: Service) -> APIRouter:
             temp_dir=str(settings.temp_dir),
             output_dir=str(settings.output_dir),
             batch_size=MAX_FRAMES,
-            backend=await service.backend.get() if cluster.ready else None,
+            backend=await service.backend.latest() if cluster.ready else None,
             models=sorted({model.name for model in await service.models.get()}) if cluster.ready else [],
             version=__version__,
             replicas=dict(cluster.replicas),

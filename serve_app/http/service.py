@@ -44,7 +44,7 @@ class Service:
             UnknownModel: no such model is loaded; the message lists those that are.
             BackendMismatch: it was trained on another extractor's features only.
         """
-        named, backend = await self._named(name), await self.backend.get()
+        named, backend = await self._named(name), await self.backend.latest()
         fitting = [model for model in named if model.backend == backend]
         if not fitting:
             trained_on = " and ".join(sorted({model.backend for model in named}))

@@ -101,6 +101,22 @@ def test_a_version_that_cannot_score_here_is_refused(three_versions: TestClient,
     assert three_versions.post("/batch/predict", data=form, files=files).json()["code"] == code
 
 
+def test_an_extractor_of_another_backend_is_noticed(make_service: Callable[..., Service]) -> None:
+    """A new replica chooses anew where its backend is `auto`; the old answer would refuse every request."""
+    running: list[Backend] = ["openface"]
+
+    async def backend() -> Backend:
+        return running[-1]
+
+    service = replace(make_service(), backend=Remembered(backend, fresh_s=0))
+    with TestClient(create_app(service)) as client:
+        assert client.post("/batch/predict", files=files_of(stages.image(0.3))).json()["code"] == "backend_mismatch"
+        running.append("facemesh")
+        answers = [client.post("/batch/predict", files=files_of(stages.image(0.3))) for _ in range(2)]
+        assert answers[-1].status_code == 200
+        assert client.get("/health").json()["backend"] == "facemesh"
+
+
 def test_the_api_describes_itself(client: TestClient) -> None:
     """OpenAPI names every route, and the form's fields; /docs shows it."""
     openapi = client.get("/openapi.json").json()
