@@ -44,6 +44,11 @@ class Extraction:
     frames: list[ExtractedFrame | FrameError]
     frame_s: float
 
+    @property
+    def is_mostly_whole(self) -> bool:
+        """Whether most images gave a CSV: what cannot be read takes no time, or all that there is."""
+        return 2 * sum(isinstance(frame, ExtractedFrame) for frame in self.frames) > len(self.frames)
+
 
 class Extractor(Protocol):
     """Images to OpenFace CSVs, a slot for each image; raises ReplicaLost when the replica died on them."""
@@ -184,7 +189,8 @@ class Pipeline:
             extraction = await self._extractor.extract([frame.image for frame in frames])
         except ReplicaLost:
             return [await self._score_alone(frame, stages) for frame in frames]
-        self._fan_out.learn(extraction.frame_s)
+        if extraction.is_mostly_whole:
+            self._fan_out.learn(extraction.frame_s)
         return await self._score_extraction(frames, extraction, stages)
 
     async def _score_alone(self, frame: Frame, stages: _Stages) -> FrameOutcome:

@@ -67,6 +67,19 @@ def test_the_next_request_is_cut_by_what_a_frame_of_the_last_one_cost() -> None:
     assert [len(call) for call in extractor.calls] == [1] * 30
 
 
+def test_frames_that_cannot_be_extracted_tell_nothing_of_what_one_costs() -> None:
+    """They take no time: after a few files that are no pictures the next request would go to one replica whole."""
+    extractor = stages.StageExtractor(n_replicas=64, frame_s=1.0)
+    pipeline = pipeline_of(extractor, settings=PipelineSettings())
+    asyncio.run(run(pipeline, *[stages.image(0.5)] * 30))
+    extractor.frame_s = 0.0001
+    for _ in range(20):
+        asyncio.run(run(pipeline, *[stages.BREAKS_EXTRACTOR] * 30))
+    extractor.calls.clear()
+    asyncio.run(run(pipeline, *[stages.image(0.5)] * 30))
+    assert [len(call) for call in extractor.calls] == [1] * 30
+
+
 def test_requests_side_by_side_share_the_replicas() -> None:
     """The fourth to come on eight replicas takes two of them; a later one has all again."""
     extractor = stages.StageExtractor(n_replicas=8)
