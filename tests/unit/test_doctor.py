@@ -177,11 +177,19 @@ def test_redis_that_refuses_is_broken(
     assert (finding.status, "NOAUTH" in finding.detail) == ("broken", True)
 
 
-@pytest.mark.parametrize(("url", "words"), [("redis://127.0.0.1:1", "does not answer"), ("rediss://host", "redis://")])
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("redis://127.0.0.1:1", "does not answer"),
+        ("rediss://host", "redis://"),
+        ("redis://host:port", "no URL"),
+        ("redis://[host", "no URL"),
+    ],
+)
 def test_redis_that_cannot_be_asked_is_broken(
     examined: Examine, monkeypatch: pytest.MonkeyPatch, url: str, words: str
 ) -> None:
-    """Nothing listens, or it speaks TLS."""
+    """Nothing listens, it speaks TLS, or there is a slip in the address."""
     monkeypatch.setenv("REDIS_URL", url)
     finding = examined("facemesh", binary="/absent")["redis"]
     assert (finding.status, words in finding.detail) == ("broken", True)
