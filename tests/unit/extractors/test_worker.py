@@ -94,7 +94,7 @@ def test_a_cancelled_chunk_stops_after_the_frame_in_hand() -> None:
         worker = ExtractionWorker(echo)
         echo.gate.clear()
         abandoned = asyncio.create_task(worker.extract([b"1", b"2", b"3"]))
-        await asyncio.sleep(0.01)
+        await asyncio.to_thread(echo.begun.wait, 5)
         abandoned.cancel()
         with pytest.raises(asyncio.CancelledError):
             await abandoned
