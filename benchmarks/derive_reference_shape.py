@@ -27,6 +27,7 @@ from serve_app.extractors.facemesh.mesh import lay_mesh
 from serve_app.extractors.facemesh.networks import Networks
 from serve_app.features.geometry import SimilarityFit
 from serve_app.features.schema import N_LANDMARKS, N_SHAPE_PARAMS
+from serve_app.frames import ACCEPTED_EXTENSIONS
 from serve_app.settings import ExtractorSettings
 
 Array = npt.NDArray[np.float64]
@@ -89,7 +90,7 @@ def _person(networks: Networks, folder: Path) -> Array:
     """Mean shape of one person; prints how many images of the folder held a face."""
     detector = FaceDetector(networks.short_range, SHORT_RANGE_LAYERS)
     shapes = []
-    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in {".jpg", ".jpeg", ".png", ".bmp"})
+    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in ACCEPTED_EXTENSIONS)
     for path in paths:
         with Image.open(path) as opened:
             picture = opened.convert("RGB")

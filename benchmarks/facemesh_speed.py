@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 N_ROUNDS = 5
 MAX_FRAMES = 30
 CHUNK = 15  # frames a call, as a request of 30 is cut for two replicas
-IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp"}
 
 
 def main() -> None:
@@ -115,7 +114,9 @@ def _peak_mb() -> float:
 
 
 def _frames_of(folder: Path) -> list[Image.Image]:
-    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)[:MAX_FRAMES]
+    from serve_app.frames import ACCEPTED_EXTENSIONS  # noqa: PLC0415
+
+    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in ACCEPTED_EXTENSIONS)[:MAX_FRAMES]
     if not paths:
         sys.exit(f"no image in {folder}")
     return [Image.open(path).convert("RGB") for path in paths]

@@ -30,11 +30,10 @@ from serve_app.extractors.facemesh.extractor import FaceMeshExtractor
 from serve_app.features.geometry import angle_between_rotations, rotation_from_euler
 from serve_app.features.schema import FEATURE_SLICES
 from serve_app.features.table import read_face
+from serve_app.frames import ACCEPTED_EXTENSIONS
 from serve_app.settings import ExtractorSettings
 
 Array = npt.NDArray[np.float64]
-
-IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp"}
 
 
 def main() -> None:
@@ -111,7 +110,7 @@ def _pairs(frames_dir: Path, csv_dir: Path) -> Iterator[tuple[Path, Path]]:
         if not folder.is_dir():
             sys.exit(f"{folder} is not a folder")
     csvs = {path.stem: path for path in csv_dir.iterdir() if path.suffix.lower() == ".csv"}
-    frames = sorted(path for path in frames_dir.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+    frames = sorted(path for path in frames_dir.iterdir() if path.suffix.lower() in ACCEPTED_EXTENSIONS)
     pairs = [(frame, csvs[frame.stem]) for frame in frames if frame.stem in csvs]
     if not pairs:
         sys.exit(f"none of the {len(frames)} images in {frames_dir} has its CSV among the {len(csvs)} in {csv_dir}")

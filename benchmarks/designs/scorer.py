@@ -7,14 +7,13 @@ import numpy as np
 import torch
 from pydantic import BaseModel
 
+from benchmarks.bare import CHUNK
 from serve_app.errors import FrameError
 from serve_app.extractors.facemesh.extractor import FaceMeshExtractor
 from serve_app.features.table import FaceFeatures, read_faces
 from serve_app.models.detector import Detectors
 from serve_app.models.registry import ModelRegistry
 from serve_app.settings import DEFAULT_MODEL, Backend, ExtractorSettings, ParserSettings, PredictorSettings
-
-CHUNK = 15  # frames that the extractor takes together
 
 
 class Summary(BaseModel):
