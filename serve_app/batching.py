@@ -59,27 +59,17 @@ class MicroBatcher(Generic[Key, Results]):
         self._waiting: list[_Submission[Key, Results]] = []  # in order of arrival
         self._runner: asyncio.Task[None] | None = None
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="batch")
-        self._closed = False
 
     async def submit(self, key: Key, rows: Rows) -> Results:
         """Compute ``rows`` ``(n, width)`` together with others of the same key: their results, in their order.
 
-        Raises whatever ``compute`` raised for these rows, and RuntimeError once the batcher is closed.
+        Raises whatever ``compute`` raised for these rows.
         """
-        if self._closed:
-            raise RuntimeError("the batcher is closed")
         results: asyncio.Future[Results] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Submission(key, rows, results))
         if self._runner is None or self._runner.done():
             self._runner = asyncio.create_task(self._run())
         return await results
-
-    async def aclose(self) -> None:
-        """Refuse new rows, finish those that wait, end the worker thread."""
-        self._closed = True
-        if self._runner is not None:
-            await self._runner
-        self._worker.shutdown()
 
     async def _run(self) -> None:
         while batch := self._take():

@@ -2,8 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Coroutine
 
 import numpy as np
 import numpy.typing as npt
@@ -33,13 +32,8 @@ def rows(*values: float) -> Array:
     return np.array([[value] for value in values], np.float32)
 
 
-@asynccontextmanager
-async def batcher_over(
-    compute: Callable[[str, Array], Array], max_rows: int = 8
-) -> AsyncIterator[MicroBatcher[str, Array]]:
-    batcher = MicroBatcher[str, Array](compute, np.concatenate, max_rows=lambda _: max_rows)
-    yield batcher
-    await batcher.aclose()
+def batcher_over(compute: Callable[[str, Array], Array], max_rows: int = 8) -> MicroBatcher[str, Array]:
+    return MicroBatcher(compute, np.concatenate, max_rows=lambda _: max_rows)
 
 
 async def started(coroutine: Coroutine[None, None, Array]) -> "asyncio.Task[Array]":
@@ -53,10 +47,10 @@ def test_rows_that_arrive_while_a_batch_runs_make_up_the_next_one() -> None:
 
     async def scenario() -> None:
         compute = GatedSum()
-        async with batcher_over(compute) as batcher:
-            tasks = [await started(batcher.submit("a", rows(value))) for value in (1, 2, 3, 4)]
-            compute.gate.set()
-            assert [(await task).tolist() for task in tasks] == [[1], [2], [3], [4]]
+        batcher = batcher_over(compute)
+        tasks = [await started(batcher.submit("a", rows(value))) for value in (1, 2, 3, 4)]
+        compute.gate.set()
+        assert [(await task).tolist() for task in tasks] == [[1], [2], [3], [4]]
         assert compute.batches == [("a", 1), ("a", 3)]
 
     asyncio.run(scenario())
@@ -67,10 +61,10 @@ def test_keys_are_not_mixed_and_the_oldest_goes_first() -> None:
 
     async def scenario() -> None:
         compute = GatedSum()
-        async with batcher_over(compute) as batcher:
-            tasks = [await started(batcher.submit(key, rows(1))) for key in "abcabaa"]
-            compute.gate.set()
-            await asyncio.gather(*tasks)
+        batcher = batcher_over(compute)
+        tasks = [await started(batcher.submit(key, rows(1))) for key in "abcabaa"]
+        compute.gate.set()
+        await asyncio.gather(*tasks)
         assert compute.batches == [("a", 1), ("b", 2), ("c", 1), ("a", 3)]
 
     asyncio.run(scenario())
@@ -81,12 +75,10 @@ def test_a_batch_holds_at_most_max_rows() -> None:
 
     async def scenario() -> None:
         compute = GatedSum()
-        async with batcher_over(compute, max_rows=2) as batcher:
-            tasks = [
-                await started(batcher.submit("a", rows(*values))) for values in ((1,), (2,), (3, 4), (5, 6, 7, 8, 9))
-            ]
-            compute.gate.set()
-            assert (await tasks[3]).tolist() == [5, 6, 7, 8, 9]
+        batcher = batcher_over(compute, max_rows=2)
+        tasks = [await started(batcher.submit("a", rows(*values))) for values in ((1,), (2,), (3, 4), (5, 6, 7, 8, 9))]
+        compute.gate.set()
+        assert (await tasks[3]).tolist() == [5, 6, 7, 8, 9]
         assert [n for _, n in compute.batches] == [1, 1, 2, 2, 2, 1]
 
     asyncio.run(scenario())
@@ -97,10 +89,10 @@ def test_a_key_waits_for_one_batch_of_another_only() -> None:
 
     async def scenario() -> None:
         compute = GatedSum()
-        async with batcher_over(compute, max_rows=2) as batcher:
-            tasks = [await started(batcher.submit(key, rows(1))) for key in ("slow",) * 5 + ("fast",)]
-            compute.gate.set()
-            await asyncio.gather(*tasks)
+        batcher = batcher_over(compute, max_rows=2)
+        tasks = [await started(batcher.submit(key, rows(1))) for key in ("slow",) * 5 + ("fast",)]
+        compute.gate.set()
+        await asyncio.gather(*tasks)
         assert compute.batches == [("slow", 1), ("fast", 1), ("slow", 2), ("slow", 2)]
 
     asyncio.run(scenario())
@@ -111,13 +103,13 @@ def test_a_failure_reaches_only_the_submitter_of_its_rows() -> None:
 
     async def scenario() -> None:
         compute = GatedSum()
-        async with batcher_over(compute) as batcher:
-            tasks = [await started(batcher.submit("a", rows(value))) for value in (1, 2, float("nan"), 3)]
-            compute.gate.set()
-            _, before, failed, after = await asyncio.gather(*tasks, return_exceptions=True)
-            assert isinstance(failed, ValueError)
-            assert [before, after] == [[2], [3]]
-            assert (await batcher.submit("a", rows(4))).tolist() == [4]
+        batcher = batcher_over(compute)
+        tasks = [await started(batcher.submit("a", rows(value))) for value in (1, 2, float("nan"), 3)]
+        compute.gate.set()
+        _, before, failed, after = await asyncio.gather(*tasks, return_exceptions=True)
+        assert isinstance(failed, ValueError)
+        assert [before, after] == [[2], [3]]
+        assert (await batcher.submit("a", rows(4))).tolist() == [4]
 
     asyncio.run(scenario())
 
@@ -127,12 +119,12 @@ def test_rows_of_a_submitter_that_left_are_not_computed() -> None:
 
     async def scenario() -> None:
         compute = GatedSum()
-        async with batcher_over(compute) as batcher:
-            _, leaver, stayer = [await started(batcher.submit("a", rows(value))) for value in (1, 2, 3)]
-            leaver.cancel()
-            await asyncio.sleep(0)
-            compute.gate.set()
-            assert (await stayer).tolist() == [3]
+        batcher = batcher_over(compute)
+        _, leaver, stayer = [await started(batcher.submit("a", rows(value))) for value in (1, 2, 3)]
+        leaver.cancel()
+        await asyncio.sleep(0)
+        compute.gate.set()
+        assert (await stayer).tolist() == [3]
         assert compute.batches == [("a", 1), ("a", 1)]
 
     asyncio.run(scenario())
@@ -144,11 +136,11 @@ def test_a_submitter_may_leave_while_its_batch_runs(value: float) -> None:
 
     async def scenario() -> None:
         compute = GatedSum()
-        async with batcher_over(compute) as batcher:
-            leaver = await started(batcher.submit("a", rows(value)))
-            leaver.cancel()
-            compute.gate.set()
-            assert (await batcher.submit("a", rows(3))).tolist() == [3]
+        batcher = batcher_over(compute)
+        leaver = await started(batcher.submit("a", rows(value)))
+        leaver.cancel()
+        compute.gate.set()
+        assert (await batcher.submit("a", rows(3))).tolist() == [3]
 
     asyncio.run(scenario())
 
@@ -157,25 +149,9 @@ def test_results_that_do_not_match_the_rows_are_refused() -> None:
     """Otherwise one caller would get another's."""
 
     async def scenario() -> None:
-        async with batcher_over(lambda _key, batch: batch[:1, 0]) as batcher:
-            with pytest.raises(RuntimeError, match="2 rows were submitted, 1 results came back"):
-                await batcher.submit("a", rows(1, 2))
-
-    asyncio.run(scenario())
-
-
-def test_closing_finishes_what_waits_and_refuses_what_comes() -> None:
-    """Nobody is left waiting for ever."""
-
-    async def scenario() -> None:
-        compute = GatedSum()
-        compute.gate.set()
-        async with batcher_over(compute) as batcher:
-            task = await started(batcher.submit("a", rows(1)))
-            await batcher.aclose()
-            assert (await task).tolist() == [1]
-            with pytest.raises(RuntimeError, match="closed"):
-                await batcher.submit("a", rows(1))
+        batcher = batcher_over(lambda _key, batch: batch[:1, 0])
+        with pytest.raises(RuntimeError, match="2 rows were submitted, 1 results came back"):
+            await batcher.submit("a", rows(1, 2))
 
     asyncio.run(scenario())
 
@@ -186,10 +162,10 @@ def test_no_rows_have_no_results() -> None:
     async def scenario() -> None:
         compute = GatedSum()
         compute.gate.set()
-        async with batcher_over(compute) as batcher:
-            nothing = np.empty((0, 1), np.float32)
-            assert (await batcher.submit("a", nothing)).shape == (0,)
-            empty, full = await asyncio.gather(batcher.submit("a", nothing), batcher.submit("a", rows(3)))
-            assert (empty.shape, full.tolist()) == ((0,), [3])
+        batcher = batcher_over(compute)
+        nothing = np.empty((0, 1), np.float32)
+        assert (await batcher.submit("a", nothing)).shape == (0,)
+        empty, full = await asyncio.gather(batcher.submit("a", nothing), batcher.submit("a", rows(3)))
+        assert (empty.shape, full.tolist()) == ((0,), [3])
 
     asyncio.run(scenario())
