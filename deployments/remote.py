@@ -1,4 +1,4 @@
-"""Deployment handles as the Protocols of ``serve_app``: deadlines kept, dead replicas named, refusals raised again."""
+"""Deployment handles as the Protocols of ``serve_app``: calls cancelled, dead replicas named, refusals raised again."""
 
 import asyncio
 import logging

@@ -19,7 +19,7 @@ from serve_app.addresses import free_port
 from serve_app.client import Answer, BatchDeepfakeClient, ServiceRefused, file_name
 from serve_app.console import frame_progress, show_answer
 from serve_app.demo import fetch_portrait, talking_head_frames
-from serve_app.errors import ServiceError, in_one_line
+from serve_app.errors import ServiceError, TooManyFrames, in_one_line
 from serve_app.extractors.facemesh.weights import fetch_weights
 from serve_app.frames import ACCEPTED_EXTENSIONS
 from serve_app.model_options import add_model_commands
@@ -105,7 +105,7 @@ def _run(args: argparse.Namespace) -> int:
 def _predict(args: argparse.Namespace) -> int:
     frame_paths = _image_paths(args.paths)
     if args.session_id and len(frame_paths) > MAX_FRAMES:
-        raise FileNotFoundError(f"--session-id names one request of {MAX_FRAMES} frames, not of {len(frame_paths)}")
+        raise TooManyFrames(f"--session-id names one request of {MAX_FRAMES} frames, not of {len(frame_paths)}")
     answers: list[Answer] = []
     try:
         _request(args, frame_paths, answers.append)

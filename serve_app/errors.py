@@ -45,7 +45,7 @@ def in_one_line(exc: Exception) -> str:
 
 
 class RequestError(ServiceError):
-    """The request itself is wrong, or cannot be served now; nothing was extracted."""
+    """The request itself is wrong, or cannot be served now: it is refused whole."""
 
     http_status: ClassVar[int] = 400
     code: ClassVar[str] = "bad_request"
