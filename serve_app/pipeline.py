@@ -151,22 +151,16 @@ class Pipeline:
             RequestError: a stage refused the request whole, or it passed its deadline. What was still
                 running for it is cancelled.
         """
-        unreadable, readable = _sift(frames)
-        outcomes = list(unreadable)
-        for outcome in unreadable:
+        outcomes: list[FrameOutcome] = []
+
+        def tell(outcome: FrameOutcome) -> None:
+            outcomes.append(outcome)
             on_outcome(outcome)
 
-        stages = _Stages(
-            scoring.model.backend,
-            Coalescer(self._parser.parse, max_calls=_CALLS_AT_A_TIME),
-            Coalescer(partial(self._predict, scoring), max_calls=_CALLS_AT_A_TIME),
-        )
-
-        async def score(chunk: Sequence[Frame]) -> None:
-            for outcome in await self._score(chunk, stages):
-                outcomes.append(outcome)
-                on_outcome(outcome)
-
+        unreadable, readable = _sift(frames)
+        for outcome in unreadable:
+            tell(outcome)
+        stages = self._stages(scoring)
         if deadline is None:
             deadline = asyncio.get_running_loop().time() + self._settings.deadline_s
         self._requests += 1
@@ -174,7 +168,7 @@ class Pipeline:
             async with asyncio.timeout_at(deadline), asyncio.TaskGroup() as calls:
                 replicas = await self._extractor.replicas() / self._requests
                 for chunk in self._fan_out.cut(len(readable), replicas):
-                    calls.create_task(score(readable[chunk]))
+                    calls.create_task(self._score(readable[chunk], stages, tell))
         except TimeoutError as exc:
             raise DeadlineExceeded(f"the request was not done within {self._settings.deadline_s:g} s") from exc
         except ExceptionGroup as group:
@@ -183,8 +177,19 @@ class Pipeline:
             self._requests -= 1
         return sorted(outcomes, key=lambda outcome: outcome.frame.frame_id)
 
-    async def _score(self, frames: Sequence[Frame], stages: _Stages) -> list[FrameOutcome]:
-        """Take one chunk through the three stages."""
+    def _stages(self, scoring: Scoring) -> _Stages:
+        return _Stages(
+            scoring.model.backend,
+            Coalescer(self._parser.parse, max_calls=_CALLS_AT_A_TIME),
+            Coalescer(partial(self._predict, scoring), max_calls=_CALLS_AT_A_TIME),
+        )
+
+    async def _score(self, frames: Sequence[Frame], stages: _Stages, tell: Callable[[FrameOutcome], None]) -> None:
+        """Take one chunk through the three stages, and tell how its frames ended."""
+        for outcome in await self._score_chunk(frames, stages):
+            tell(outcome)
+
+    async def _score_chunk(self, frames: Sequence[Frame], stages: _Stages) -> list[FrameOutcome]:
         try:
             extraction = await self._extractor.extract([frame.image for frame in frames])
         except ReplicaLost:
