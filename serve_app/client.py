@@ -128,19 +128,34 @@ def _form(session_id: str | None, model_name: str, *, cleanup: bool, **fields: s
 
 
 def _json(response: requests.Response) -> Answer:
-    try:
-        body: Answer = response.json()
-    except requests.JSONDecodeError:
-        body = {"detail": response.text[:200] or response.reason, "status": response.status_code}
+    """Read the answer.
+
+    Raises:
+        ServiceRefused: it is none.
+        requests.ConnectionError: it is no answer of this service, but of a gateway or of another one.
+    """
+    body = _object(response.content)
     if not response.ok:
-        raise _refusal(body, retry_after=response.headers.get("Retry-After", ""))
+        retry_after = response.headers.get("Retry-After", "")
+        refusal = {"detail": response.text[:200] or response.reason} if body is None else body
+        raise _refusal(refusal | {"status": response.status_code}, retry_after=retry_after)
+    if body is None:
+        raise requests.ConnectionError(f"what answers at {response.url} is not this service: it sent no JSON object")
     return body
+
+
+def _object(content: bytes) -> Answer | None:
+    try:
+        body = json.loads(content)
+    except ValueError:
+        return None
+    return body if isinstance(body, dict) else None
 
 
 def _refusal(problem: Answer, *, retry_after: str = "") -> ServiceRefused:
     return ServiceRefused(
-        str(problem.get("detail", "no reason was given")),
-        status=int(problem.get("status", 0)),
+        str(problem.get("detail") or "no reason was given"),
+        status=problem["status"],
         code=str(problem.get("code", "unknown")),
         retry_after_s=int(retry_after) if retry_after.isdecimal() else None,
     )
@@ -150,8 +165,11 @@ def _events(response: requests.Response) -> Iterator[tuple[str, Answer]]:
     """Parse the service's events: an ``event:`` line, a ``data:`` line of JSON, an empty line."""
     name = "message"
     for line in response.iter_lines(decode_unicode=False):
-        field, _, value = line.decode().partition(": ")
-        if field == "event":
-            name = value
-        elif field == "data":
-            yield name, json.loads(value)
+        field, _, value = line.partition(b": ")
+        if field == b"event":
+            name = value.decode()
+        elif field == b"data":
+            body = _object(value)
+            if body is None:
+                return  # it broke off in the middle
+            yield name, body

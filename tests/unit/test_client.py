@@ -4,7 +4,8 @@ import asyncio
 import json
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from io import BytesIO
 from pathlib import Path
 
 import pytest
@@ -105,6 +106,69 @@ def test_a_refusal_is_an_exception_with_its_code(client: BatchDeepfakeClient, fr
     assert (caught.value.status, caught.value.code) == (404, "unknown_model")
     with pytest.raises(ServiceRefused, match="session_id"):
         list(client.stream_batch(frame_paths, "../../etc"))
+
+
+@pytest.fixture
+def answered(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Have something else answer every request: a gateway, say."""
+
+    def answer(status: int, body: bytes, **headers: str) -> None:
+        def send(_: requests.Session, request: requests.PreparedRequest, **__: object) -> requests.Response:
+            response = requests.Response()
+            response.status_code, response.raw, response.url = status, BytesIO(body), str(request.url)
+            response.headers.update(headers)
+            return response
+
+        monkeypatch.setattr(requests.Session, "send", send)
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b'{"status": "error"}', "no reason"),
+        (b'{"status": null, "detail": "Not Found"}', "Not Found"),
+        (b'"words"', "words"),
+        (b"[]", r"\[\]"),
+        (b"null", "null"),
+        (b"<html>Bad Gateway</html>", "Bad Gateway"),
+        (b"", "no reason"),
+    ],
+)
+def test_an_error_of_someone_elses_is_a_refusal_with_its_status(
+    client: BatchDeepfakeClient, frame_paths: list[Path], answered: Callable[..., None], body: bytes, words: str
+) -> None:
+    """A gateway speaks as it likes; streamed or not."""
+    answered(502, body, **{"Retry-After": "7"})
+    for ask in (lambda: client.predict_batch(frame_paths), lambda: list(client.stream_batch(frame_paths))):
+        with pytest.raises(ServiceRefused, match=words) as caught:
+            ask()
+        assert (caught.value.status, caught.value.code, caught.value.retry_after_s) == (502, "unknown", 7)
+
+
+@pytest.mark.parametrize("body", [b"<html>Please log in</html>", b"[]", b"null"])
+def test_an_answer_of_someone_elses_is_no_answer(
+    client: BatchDeepfakeClient, frame_paths: list[Path], answered: Callable[..., None], body: bytes
+) -> None:
+    """A login page says 200 too."""
+    answered(200, body)
+    for ask in (client.health_check, lambda: client.predict_batch(frame_paths)):
+        with pytest.raises(requests.ConnectionError, match="not this service"):
+            ask()
+    with pytest.raises(requests.ConnectionError):
+        list(client.stream_batch(frame_paths))
+
+
+def test_a_stream_that_breaks_off_in_an_event_is_a_failure(
+    client: BatchDeepfakeClient, frame_paths: list[Path], answered: Callable[..., None]
+) -> None:
+    """What came before it is given."""
+    answered(200, b'event: frame\ndata: {"frame_id": 0}\n\nevent: result\ndata: {"status": "suc')
+    events = client.stream_batch(frame_paths)
+    assert next(events) == ("frame", {"frame_id": 0})
+    with pytest.raises(requests.ConnectionError, match="broke off"):
+        next(events)
 
 
 def test_a_late_answer_is_a_refusal_in_the_stream(client: BatchDeepfakeClient, tmp_path: Path) -> None:
