@@ -41,6 +41,7 @@ class Listener:
         self._server = uvicorn.Server(
             uvicorn.Config(
                 app,
+                http="h11",  # httptools drops the body of who offers HTTP/2, as Java does, and bounds no headers
                 lifespan="off",
                 ws="none",
                 access_log=False,

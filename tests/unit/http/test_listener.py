@@ -3,7 +3,7 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 from requests import Request
@@ -62,14 +62,17 @@ async def listening(app: Application) -> AsyncIterator[tuple[Listener, ListenSet
         await listener.stop()
 
 
-async def post(address: ListenSettings, body: bytes = b"frames", *, headers: bytes = b"", path: bytes = b"/") -> Client:
-    """Send a request; its answer is not awaited."""
+async def connect(address: ListenSettings) -> Client:
     while True:
         try:
-            reader, writer = await asyncio.open_connection(address.host, address.port)
-            break
+            return await asyncio.open_connection(address.host, address.port)
         except ConnectionRefusedError:  # uvicorn listens a moment after it was started
             await asyncio.sleep(0.01)
+
+
+async def post(address: ListenSettings, body: bytes = b"frames", *, headers: bytes = b"", path: bytes = b"/") -> Client:
+    """Send a request; its answer is not awaited."""
+    reader, writer = await connect(address)
     head = b"POST %s HTTP/1.1\r\nHost: here\r\n%sContent-Length: %d\r\n\r\n" % (path, headers, len(body))
     writer.write(head + body)
     await writer.drain()
@@ -91,6 +94,52 @@ def test_a_request_is_answered() -> None:
         assert not app.cancelled
 
     run_within(20, twice)
+
+
+def test_an_offer_of_http_2_is_passed_over() -> None:
+    """Java's HttpClient makes one with its first request unless told otherwise; its body is read all the same."""
+
+    async def offer() -> None:
+        bodies = list[bytes]()
+
+        async def echo(_: Scope, receive: Receive, send: Send) -> None:
+            while (message := await receive()).get("body"):
+                bodies.append(message["body"])
+                if not message["more_body"]:
+                    break
+            await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"4")]})
+            await send({"type": "http.response.body", "body": b"done"})
+
+        listener = Listener(echo, address := ListenSettings(port=free_port()))
+        await listener.start()
+        offered = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAAAAIAAAAB\r\n"
+        reader, writer = await post(address, headers=offered)
+        assert (await reader.readuntil(b"done")).startswith(b"HTTP/1.1 200")
+        assert b"".join(bodies) == b"frames"
+        writer.close()
+        await listener.stop()
+
+    run_within(20, offer)
+
+
+def test_headers_without_end_are_refused() -> None:
+    """They are kept in memory until they end, where no limit of a body counts."""
+
+    async def pour() -> None:
+        app = Application()
+        async with listening(app) as (_, address):
+            reader, writer = await connect(address)
+            writer.write(b"GET / HTTP/1.1\r\nHost: here\r\n")
+            with pytest.raises(ConnectionError):
+                for _ in range(1000):
+                    writer.write(b"X-More: " + b"x" * 10_000 + b"\r\n")
+                    await writer.drain()
+            assert not app.working.is_set()
+            with suppress(ConnectionError):
+                assert (await reader.read()).startswith(b"HTTP/1.1 400")
+            writer.close()
+
+    run_within(20, pour)
 
 
 def test_a_client_that_leaves_cancels_its_work() -> None:
