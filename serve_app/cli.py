@@ -7,6 +7,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from io import TextIOWrapper
 from pathlib import Path
 
 import requests
@@ -38,6 +39,8 @@ _err = Console(stderr=True)
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return its exit status. Expected failures are one line on stderr, and so is Ctrl-C."""
     args = _parser().parse_args(argv)
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal without bars or accents shows a question mark
     try:
         return int(args.command(args))
     except ServiceRefused as exc:
@@ -46,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _say(f"[red]the service cannot be reached[/]: {escape(str(exc))}")
     except ValidationError as exc:
         _say(f"[red]error[/]: {escape(in_one_line(exc))}")
-    except (ServiceError, OSError) as exc:
+    except (ServiceError, OSError, UnicodeError) as exc:  # the last: an argument that is no text
         _say(f"[red]error[/]: {escape(str(exc))}")
     except KeyboardInterrupt as exc:
         _say(f"interrupted: {exc}" if str(exc) else "interrupted")

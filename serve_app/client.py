@@ -75,7 +75,7 @@ class BatchDeepfakeClient:
         Raises:
             FileNotFoundError: no file there matches ``pattern``.
         """
-        frame_paths = sorted(Path(directory).glob(pattern))[:max_frames]
+        frame_paths = sorted(path for path in Path(directory).glob(pattern) if path.is_file())[:max_frames]
         if not frame_paths:
             raise FileNotFoundError(f"no file matches {pattern} in {directory}")
         return self.predict_batch(frame_paths, **options)

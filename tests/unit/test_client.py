@@ -5,7 +5,7 @@ import json
 import os
 import threading
 from collections.abc import Callable, Iterator
-from io import BytesIO
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 
 import pytest
@@ -76,7 +76,8 @@ def test_the_seeds_calls_work(client: BatchDeepfakeClient, frame_paths: list[Pat
 
 
 def test_a_directory_is_sent_in_name_order(client: BatchDeepfakeClient, frame_paths: list[Path]) -> None:
-    """At most max_frames, by pattern."""
+    """At most max_frames, by pattern; a folder is no frame, whatever its name."""
+    (frame_paths[0].parent / "a.jpg").mkdir()
     result = client.predict_from_directory(directory=frame_paths[0].parent, max_frames=2, pattern="*.jpg")
     assert [frame["status"] for frame in result["predictions"]] == ["ok", "no_face"]
     with pytest.raises(FileNotFoundError, match=r"\*\.png"):
@@ -97,6 +98,26 @@ def test_a_name_that_is_not_utf_8_is_sent_and_shown(
     (tmp_path / os.fsdecode(b"caf\xe9.jpg")).write_bytes(stages.image(0.9))
     assert cli.main(["predict", "--url", url, str(tmp_path)]) == 0
     assert "caf?.jpg" in capsys.readouterr().out
+
+
+def test_a_terminal_that_cannot_show_a_name_loses_nothing(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Everything is scored by the time that the table is printed."""
+    (tmp_path / "日本.jpg").write_bytes(stages.image(0.9))
+    terminal = TextIOWrapper(BytesIO(), encoding="ascii")
+    monkeypatch.setattr("sys.stdout", terminal)
+    assert cli.main(["predict", "--url", url, str(tmp_path)]) == 0
+    terminal.seek(0)
+    assert "??.jpg" in terminal.read()
+
+
+def test_an_argument_that_is_no_text_is_one_line(
+    url: str, frame_paths: list[Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As a shell may pass any bytes."""
+    assert cli.main(["predict", "--url", url, "--model", os.fsdecode(b"\xff"), str(frame_paths[0])]) == 1
+    assert capsys.readouterr().err.strip().startswith("error: ")
 
 
 def test_a_refusal_is_an_exception_with_its_code(client: BatchDeepfakeClient, frame_paths: list[Path]) -> None:
