@@ -6,9 +6,9 @@ environment variable, that variable is its default and the YAML wins.
 
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 Backend = Literal["facemesh", "openface"]
 """What computed the features; a model serves only the backend it was trained on."""
@@ -138,7 +138,9 @@ class IngressSettings(_Settings):
     max_requests: int = Field(default=16, gt=0)  # admitted at a time, per ingress replica
     max_admitted_bytes: int = Field(default=2**29, gt=0)  # their declared bodies together
     retry_after_s: int = Field(default=5, gt=0)
-    output_dir: Path = Field(default_factory=lambda: Path(_from_environment("OUTPUT_DIR", "/data/batch_output")))
+    output_dir: Annotated[Path, AfterValidator(Path.absolute)] = Field(  # answers name it to clients
+        default_factory=lambda: Path(_from_environment("OUTPUT_DIR", "/data/batch_output")), validate_default=True
+    )
     temp_dir: Path = Field(default_factory=_temp_dir)
     openface_binary: Path = Field(
         default_factory=lambda: Path(_from_environment("OPENFACE_BINARY", "/usr/local/bin/FeatureExtraction"))

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from serve_app.errors import InvalidField
 from serve_app.sessions import SessionStore, check_session_id, new_session_id
+from serve_app.settings import IngressSettings
 
 PLAIN = set(string.ascii_letters + string.digits + "_-")
 
@@ -35,6 +36,12 @@ def test_a_second_request_replaces_the_first_ones_csvs(tmp_path: Path) -> None:
     folder = store.keep("s", {"frame_0000.csv": b"c"})
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == {"frame_0000.csv": b"c"}
     assert [path.name for path in store.output_dir.iterdir()] == ["s"]
+
+
+def test_a_relative_output_dir_is_named_in_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client knows nothing of the folder that the service was started in."""
+    monkeypatch.setenv("OUTPUT_DIR", "kept")
+    assert IngressSettings().output_dir == Path.cwd() / "kept"
 
 
 def test_a_failed_write_leaves_the_old_session(tmp_path: Path) -> None:
