@@ -4,7 +4,7 @@ import re
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
-from email.errors import HeaderParseError
+from email.errors import MessageError
 from email.header import decode_header, make_header
 from typing import get_args
 
@@ -149,7 +149,7 @@ def _file_name(file: UploadFile) -> str:
     name = file.filename or ""
     try:
         return str(make_header(decode_header(name))) if name.startswith("=?") else name
-    except (HeaderParseError, LookupError, ValueError):
+    except (MessageError, LookupError, ValueError):
         return name
 
 

@@ -234,7 +234,7 @@ def test_a_model_of_another_backend_is_refused_before_any_extraction(
     assert extractor.calls == []
 
 
-@pytest.mark.parametrize("name", ["日.jpg", "=?utf-8?B?5pelLmpwZw==?=", "=?utf-8?B?"])
+@pytest.mark.parametrize("name", ["日.jpg", "=?utf-8?B?5pelLmpwZw==?=", "=?utf-8?B?", "=?é?q?a?=.jpg"])
 def test_a_files_name_may_be_encoded_as_net_does(client: TestClient, name: str) -> None:
     """HttpClient of .NET writes names that are not ASCII as a mail would."""
     status = client.post("/batch/predict", files=[("files", (name, stages.image(0.5)))]).status_code
