@@ -28,8 +28,11 @@ from serve_app.http.problems import answer_nobody, answer_problem
 from serve_app.http.service import Service
 from serve_app.settings import MAX_FRAMES
 
-_PROBLEM: dict[str, Any] = {"model": ProblemBody, "content": {"application/problem+json": {}}}
-_PREDICT_REFUSALS: dict[int | str, dict[str, Any]] = dict.fromkeys((400, 404, 409, 413, 415, 422, 503, 504), _PROBLEM)
+_PROBLEM: dict[str, Any] = {"model": ProblemBody}
+_PREDICT_ANSWERS: dict[int | str, dict[str, Any]] = {
+    200: {"content": {batch.EVENT_STREAM: {"schema": {"type": "string"}}}},
+    **dict.fromkeys((400, 404, 409, 413, 415, 422, 503, 504), _PROBLEM),
+}
 _PREDICT_BODY = {"required": True, "content": {"multipart/form-data": {"schema": PREDICT_FORM_SCHEMA}}}
 
 
@@ -42,24 +45,28 @@ def create_app(service: Service, *, behind_proxy: bool = False) -> ASGIApp:
     app.include_router(_predict_routes(service))
     app.include_router(_model_routes(service))
     app.include_router(_health_routes(service))
-    _show_example(app)
+    _complete_documentation(app)
     limited = HeadAsGet(BodyLimit(app, max_bytes=service.settings.max_body_bytes))
     if behind_proxy:
         return RequestContext(limited, echo_id=False)  # the proxy echoes it
     return RequestContext(facing_clients(limited), echo_id=True)
 
 
-def _show_example(app: FastAPI) -> None:
-    """Put an answer into the documentation, once it is asked for; given an example, FastAPI would strip its nulls."""
+def _complete_documentation(app: FastAPI) -> None:
+    """Put into the documentation what FastAPI would not: an example with nulls, and the type of a problem."""
     describe = app.openapi
 
-    def describe_with_example() -> dict[str, Any]:
+    def describe_completely() -> dict[str, Any]:
         schema = describe()
+        operations = [operation for path in schema["paths"].values() for operation in path.values()]
+        for content in [answer.get("content", {}) for each in operations for answer in each["responses"].values()]:
+            if content.get("application/json", {}).get("schema") == {"$ref": "#/components/schemas/ProblemBody"}:
+                content["application/problem+json"] = content.pop("application/json")
         answers = schema["paths"]["/batch/predict"]["post"]["responses"]["200"]["content"]
         answers["application/json"]["example"] = examples.ANSWER.model_dump(mode="json", exclude_unset=True)
         return schema
 
-    app.openapi = describe_with_example  # type: ignore[method-assign]  # FastAPI's own way to extend its schema
+    app.openapi = describe_completely  # type: ignore[method-assign]  # FastAPI's own way to extend its schema
 
 
 def _predict_routes(service: Service) -> APIRouter:
@@ -76,7 +83,7 @@ def _predict_routes(service: Service) -> APIRouter:
     @router.post(
         "/batch/predict",
         response_model=BatchBody,
-        responses=_PREDICT_REFUSALS,
+        responses=_PREDICT_ANSWERS,
         openapi_extra={"requestBody": _PREDICT_BODY},
         dependencies=[Depends(admitted)],
     )

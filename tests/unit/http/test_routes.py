@@ -122,6 +122,11 @@ def test_the_api_describes_itself(client: TestClient) -> None:
     openapi = client.get("/openapi.json").json()
     assert {"/batch/predict", "/models", "/models/{name}", "/health", "/livez", "/readyz"} <= openapi["paths"].keys()
     predict = openapi["paths"]["/batch/predict"]["post"]
+    assert predict["responses"]["200"]["content"].keys() == {"application/json", "text/event-stream"}
+    problem = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/ProblemBody"}}}
+    for status in ("400", "404", "409", "413", "415", "422", "503", "504"):
+        assert predict["responses"][status]["content"] == problem
+    assert openapi["paths"]["/readyz"]["get"]["responses"]["503"]["content"] == problem
     form = predict["requestBody"]["content"]["multipart/form-data"]["schema"]
     assert set(form["properties"]) == {"files", "session_id", "model_name", "cleanup", "threshold", "include"}
     assert {"200", "400", "413", "415", "422", "503", "504"} <= predict["responses"].keys()
