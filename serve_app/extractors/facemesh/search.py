@@ -69,9 +69,7 @@ class FaceSearch:
 
     def find(self, picture: Image.Image, near: Sequence[Detection]) -> FaceMesh | None:
         """Find the face of a picture, looking at the whole of it; ``near`` is what ``detect`` saw in it."""
-        if any(detection.score >= _SURE_SCORE for detection in near):
-            return self._best_mesh(picture, near, sure=True)
-        best = self._best_mesh(picture, near, sure=False)
+        best = self._best_mesh(picture, near, sure=any(detection.score >= _SURE_SCORE for detection in near))
         for turn in _QUARTER_TURNS:
             if is_face(best):
                 break

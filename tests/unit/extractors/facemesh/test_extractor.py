@@ -130,6 +130,18 @@ def test_the_largest_face_is_taken(extractor: FaceMeshExtractor, astronaut: Imag
     assert np.allclose(nose(face(extractor, encode(both))), [736, 126], atol=5)
 
 
+def test_a_face_beside_a_pixelated_one_is_found(
+    extractor: FaceMeshExtractor, astronaut: Image.Image, encode: Encode
+) -> None:
+    """A detector is sure of the large mosaic, on which no mesh lies; the small face is left to the other detector."""
+    head = astronaut.crop((114, 16, 334, 236))
+    mosaic = head.resize((24, 24), Image.Resampling.BOX).resize((260, 260), Image.Resampling.NEAREST)
+    scene = Image.new("RGB", (640, 480), "gray")
+    scene.paste(mosaic, (20, 60))
+    scene.paste(head.resize((100, 100), Image.Resampling.LANCZOS), (470, 80))
+    assert np.allclose(nose(face(extractor, encode(scene))), [520, 130], atol=4)
+
+
 def test_a_small_face_in_a_large_picture_is_found(
     extractor: FaceMeshExtractor, astronaut: Image.Image, encode: Encode
 ) -> None:
