@@ -77,7 +77,7 @@ def decode(image: bytes, *, max_pixels: int, full: bool = False) -> Picture:
         raise Undecodable("the image is far over the pixel limit; send a smaller one") from exc
     except _DECODING_ERRORS as exc:
         raise Undecodable(_NOT_WHOLE) from exc
-    scale = width / pixels.width
+    scale = float(round(max(width, height) / max(pixels.size)))  # a decoded fraction of a side is rounded up
     if orientation in _UPRIGHT:
         pixels = pixels.transpose(_UPRIGHT[orientation])
     return Picture(pixels, scale, (height, width) if orientation >= 5 else (width, height), orientation)
