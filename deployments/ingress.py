@@ -74,6 +74,8 @@ async def _cluster_status() -> ClusterStatus:
     except RayError as exc:
         raise Overloaded("Serve's controller does not answer", retry_after_s=_CONTROLLER_RETRY_S) from exc
     deployments = status.applications[app_name].deployments
+    if not deployments:  # what was deployed before serves on
+        raise Overloaded("Serve tells of no deployment since a deploy that failed", retry_after_s=_CONTROLLER_RETRY_S)
     return ClusterStatus({name: _running(deployment.replica_states) for name, deployment in deployments.items()})
 
 
