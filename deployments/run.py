@@ -6,30 +6,57 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from threading import Event, Thread
+from types import FrameType
 
 import ray
+import yaml
 from ray import serve
 from ray.exceptions import RayError
 from ray.serve.exceptions import RayServeException
 from ray.serve.schema import ApplicationStatusOverview
 from ray.serve.scripts import cli
 
+from deployments.config import check_config
+from serve_app.errors import SetupError
+
 _POLL_S = 2.0
+_EXIT_INTERRUPTED = 130  # 128 and the signal's number, as shells have it
 
 
 def main() -> None:
     """Run the config that is the program's argument until a signal comes."""
+    try:
+        check_config(yaml.safe_load(Path(sys.argv[1]).read_text()))
+        _run()
+    except SetupError as exc:
+        sys.exit(f"error: {exc}")
+    except KeyboardInterrupt:  # Ray is starting; later, Serve takes it
+        sys.exit(_EXIT_INTERRUPTED)
+
+
+def _run() -> None:
     # Here, for it sets a SIGTERM handler of its own, which kills the replicas. The dashboard's ten processes would take
     # a quarter of a GB; a Ray that was started by itself has it.
     ray.init(namespace="serve", include_dashboard=False)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job of a shell is born ignoring it
+    stopped = Event()
+
+    def stop(signal_number: int, frame: FrameType | None) -> None:
+        stopped.set()
+        signal.default_int_handler(signal_number, frame)
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)  # a background job of a shell is born ignoring it
     failures: list[str] = []
     ended = Event()
     Thread(target=_watch_start, args=(failures, ended), daemon=True).start()
     try:
         cli(["run", *sys.argv[1:]])
+    except SystemExit as exc:
+        if not stopped.is_set():
+            exc.code = exc.code or 1  # what Serve refuses it says, and ends with 0
+        raise
     finally:
         ended.set()  # to be asked for its status without a Ray, Serve would start one
         if failures:

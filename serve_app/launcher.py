@@ -149,16 +149,18 @@ def _listen_in_ingress(deploy: dict[str, Any], address: ListenSettings) -> None:
 def _read(config: Path) -> dict[str, Any]:
     try:
         deploy = yaml.safe_load(config.read_text())
-    except (OSError, yaml.YAMLError) as exc:
+    except (OSError, ValueError, yaml.YAMLError) as exc:  # ValueError: it is not in UTF-8
         raise SetupError(f"the config {config} cannot be read: {exc}") from exc
-    if not isinstance(deploy, dict) or not _are_applications(deploy.get("applications")):
+    if not isinstance(deploy, dict) or not _are_mappings(deploy.get("applications")):
         raise SetupError(f"the config {config} names no applications; see configs/dev.yaml")
+    if not all(_are_mappings(entry.get("deployments") or [{}]) for entry in deploy["applications"]):
+        raise SetupError(f"the deployments of the config {config} are no list of them; see configs/dev.yaml")
     if not isinstance(deploy.get("http_options") or {}, dict):
         raise SetupError(f"http_options of the config {config} are no options; see configs/dev.yaml")
     return deploy
 
 
-def _are_applications(entries: object) -> bool:
+def _are_mappings(entries: object) -> bool:
     return isinstance(entries, list) and bool(entries) and all(isinstance(entry, dict) for entry in entries)
 
 

@@ -91,7 +91,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "onnxruntime": ("serve_app.models.onnx_graph",),
     "requests": ("serve_app.client", "serve_app.launcher", "serve_app.cli"),
     "rich": ("serve_app.console", "serve_app.cli", "serve_app.model_commands", "serve_app.model_tables"),
-    "yaml": ("serve_app.launcher",),
+    "yaml": ("serve_app.launcher", "deployments.run"),
     "subprocess": ("serve_app.wheels", "serve_app.launcher", "serve_app.extractors.openface"),
 }
 

@@ -41,7 +41,7 @@ class ColdExtractor:
         self._binary = binary
         self._failed_starts = 0
         sweep(self._settings.temp_dir)
-        self._core = claim_core(self._settings.temp_dir) if self._settings.pin_to_core else None
+        self._core = claim_core() if self._settings.pin_to_core else None
         [tried] = self.extract_chunk([draw_speck()])
         if isinstance(tried, FrameError):
             self.close()

@@ -55,6 +55,7 @@ def environment(folder: Path, *, fifos: bool) -> dict[str, str]:
     return {
         **child_environment(),
         **{f"OPENCV_VIDEOIO_PRIORITY_{reader}": "0" for reader in switched_off},
+        "OPENBLAS_NUM_THREADS": "1",  # by their number some kernels differ in the last digit, pinned or not
         "OPENCV_LOG_LEVEL": "SILENT",  # it misses a Haar cascade that it does not use, once for every frame
         "HOME": str(folder),
     }

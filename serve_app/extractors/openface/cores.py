@@ -2,40 +2,38 @@
 
 import logging
 import os
-from pathlib import Path
-
-from serve_app.extractors.openface.folders import locked, try_lock
+import socket
+from contextlib import suppress
 
 logger = logging.getLogger(__name__)
 
+_NAME = "\0deepfake-serve-openface-core-{core}"  # \0: in Linux's abstract namespace, which is in no file system
+
 
 class CoreClaim:
-    """A core that no other replica on this machine takes, until it is released or its process ends."""
+    """A core that no other replica on this machine takes, until it is released or its process ends, however it does."""
 
-    def __init__(self, core: int, lock_file: Path, descriptor: int) -> None:
+    def __init__(self, core: int, name: socket.socket) -> None:
         self.core = core
-        self._lock_file = lock_file
-        self._descriptor = descriptor
+        self._name = name
 
     def release(self) -> None:
         """Give it back; once more does nothing."""
-        if self._descriptor >= 0:
-            with locked(self._lock_file.parent):
-                self._lock_file.unlink(missing_ok=True)
-                os.close(self._descriptor)
-            self._descriptor = -1
+        self._name.close()
 
 
-def claim_core(temp_dir: Path) -> CoreClaim | None:
-    """Claim the first free core that this process may run on; None where there is none, or cores cannot be chosen."""
+def claim_core() -> CoreClaim | None:
+    """Claim the first free core that this process may run on; None where there is none, or cores cannot be chosen.
+
+    A name that is bound is a claim which no one can take away: files in TEMP_DIR are removed by those who clean up.
+    """
     if not hasattr(os, "sched_setaffinity"):
         return None
-    with locked(temp_dir):
-        for core in sorted(os.sched_getaffinity(0)):
-            lock_file = temp_dir / f"core-{core}.lock"
-            descriptor = os.open(lock_file, os.O_RDWR | os.O_CREAT, 0o600)
-            if try_lock(descriptor):
-                return CoreClaim(core, lock_file, descriptor)
-            os.close(descriptor)
+    for core in sorted(os.sched_getaffinity(0)):
+        name = socket.socket(socket.AF_UNIX)
+        with suppress(OSError):  # it is bound already
+            name.bind(_NAME.format(core=core))
+            return CoreClaim(core, name)
+        name.close()
     logger.warning("every core has its extractor: this replica shares them; run at most one replica per core")
     return None

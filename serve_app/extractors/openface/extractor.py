@@ -38,7 +38,7 @@ class OpenFaceExtractor:
         n_swept = sweep(self._settings.temp_dir)
         if n_swept:
             logger.info("removed %d folders of dead processes from %s", n_swept, self._settings.temp_dir)
-        self._core = claim_core(self._settings.temp_dir) if self._settings.pin_to_core else None
+        self._core = claim_core() if self._settings.pin_to_core else None
         self._supervisor = Supervisor(self._start, lead_frames=min(_LEAD_FRAMES, self._settings.slots // 2))
         try:
             self._supervisor.take(Patience(2 * self._settings.load_timeout_s), tries=1)  # the start gives up earlier

@@ -35,7 +35,7 @@ def probe(binary: Path, settings: OpenFaceSettings) -> Probe:
         FrameError: it started, and then failed on a frame.
     """
     settings = settings.model_copy(update={"slots": _N_FRAMES + _N_WARM_UP})
-    core = claim_core(settings.temp_dir) if settings.pin_to_core else None
+    core = claim_core() if settings.pin_to_core else None
     try:
         process = WarmProcess(
             binary, settings, core.core if core else None, Patience(settings.load_timeout_s, what=LOADING)

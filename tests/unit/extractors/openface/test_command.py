@@ -57,6 +57,12 @@ def test_the_environment_holds_no_secret_and_no_display(monkeypatch: pytest.Monk
     assert made["HOME"] == "/scratch"
 
 
+def test_openblas_has_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the service was told: a replica with a core and one without must write the same digits."""
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "8")
+    assert environment(Path("/scratch"), fifos=True)["OPENBLAS_NUM_THREADS"] == "1"
+
+
 def test_only_plain_files_may_be_read_as_numbered_images() -> None:
     """That reader opens a FIFO twice, which hangs."""
     assert environment(Path("/scratch"), fifos=True)["OPENCV_VIDEOIO_PRIORITY_CV_IMAGES"] == "0"

@@ -1,54 +1,73 @@
 """Cores for replicas."""
 
 import os
-from pathlib import Path
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 
 import pytest
 
-from serve_app.errors import OpenFaceUnusable
+from serve_app.extractors.openface.cores import CoreClaim, claim_core
+
+CORES = {90_004, 90_007}  # of no machine: a service that runs on this one has its own
+CLAIM_AND_WAIT = f"""
+import os, time
+os.sched_getaffinity = lambda _: {CORES}
 from serve_app.extractors.openface.cores import claim_core
+claim = claim_core()
+print(claim.core, flush=True)
+time.sleep(60)
+"""
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="cores can be chosen on Linux only")
 
 
-@pytest.fixture(autouse=True)
-def two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine that lets us run on cores 4 and 7."""
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {7, 4}, raising=False)
+@pytest.fixture
+def claim(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], CoreClaim | None]]:
+    """Claims a core of a machine that lets us run on two; all are given back in the end."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: CORES)
+    claims: list[CoreClaim | None] = []
+
+    def claimed() -> CoreClaim | None:
+        claims.append(claim_core())
+        return claims[-1]
+
+    yield claimed
+    for made in claims:
+        if made is not None:
+            made.release()
 
 
-def test_each_replica_has_a_core_of_its_own(tmp_path: Path) -> None:
+def core_of(claim: CoreClaim | None) -> int | None:
+    return None if claim is None else claim.core
+
+
+def test_each_replica_has_a_core_of_its_own(claim: Callable[[], CoreClaim | None]) -> None:
     """As long as there are free ones; then they share, and the log says so."""
-    claims = [claim_core(tmp_path) for _ in range(3)]
-    assert [claim and claim.core for claim in claims] == [4, 7, None]
+    assert [core_of(claim()) for _ in range(3)] == [90_004, 90_007, None]
 
 
-def test_a_released_core_is_free_again(tmp_path: Path) -> None:
-    """No file of it stays."""
-    first = claim_core(tmp_path)
+def test_a_released_core_is_free_again(claim: Callable[[], CoreClaim | None]) -> None:
+    """Also where it is released twice."""
+    first = claim()
     assert first is not None
     first.release()
     first.release()
-    assert list(tmp_path.iterdir()) == []
-    again = claim_core(tmp_path)
-    assert again is not None
-    assert again.core == 4
+    assert core_of(claim()) == 90_004
 
 
-def test_a_claim_of_a_dead_process_is_free(tmp_path: Path) -> None:
-    """Its file stays, its lock does not."""
-    (tmp_path / "core-4.lock").touch()
-    claim = claim_core(tmp_path)
-    assert claim is not None
-    assert claim.core == 4
+def test_a_claim_of_a_dead_process_is_free(claim: Callable[[], CoreClaim | None]) -> None:
+    """However it died; as long as it lives, the core is its own."""
+    with subprocess.Popen([sys.executable, "-c", CLAIM_AND_WAIT], stdout=subprocess.PIPE) as other:  # noqa: S603
+        assert other.stdout is not None
+        assert int(other.stdout.readline()) == 90_004
+        assert core_of(claim()) == 90_007
+        other.send_signal(signal.SIGKILL)
+    assert core_of(claim()) == 90_004
 
 
-def test_a_lock_that_cannot_be_opened_says_whose_folder_to_take(tmp_path: Path) -> None:
-    """Another user's, say; here a folder stands in its place."""
-    (tmp_path / "core-4.lock").mkdir()
-    with pytest.raises(OpenFaceUnusable, match=r"core-4\.lock'; set TEMP_DIR to a writable folder of this user's"):
-        claim_core(tmp_path)
-
-
-def test_where_cores_cannot_be_chosen_none_is_claimed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_cores_cannot_be_chosen_none_is_claimed(monkeypatch: pytest.MonkeyPatch) -> None:
     """On macOS, say."""
     monkeypatch.delattr(os, "sched_setaffinity")
-    assert claim_core(tmp_path) is None
+    assert claim_core() is None

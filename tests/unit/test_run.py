@@ -1,0 +1,69 @@
+"""``serve run`` with a status that a supervisor can go by."""
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from deployments import run
+
+DEV = Path(__file__).parents[2] / "configs" / "dev.yaml"
+
+
+@pytest.fixture
+def serve_run(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., object]]:
+    """Runs a config with a Ray that starts at once, and with this in the place of ``serve run``; returns its status."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def ended(serving: Callable[[list[str]], None], config: Path = DEV) -> object:
+        monkeypatch.setattr(sys, "argv", ["run", str(config)])
+        monkeypatch.setattr("ray.init", lambda **_: None)
+        monkeypatch.setattr(run, "_watch_start", lambda *_: None)
+        monkeypatch.setattr(run, "cli", serving)
+        with pytest.raises(SystemExit) as caught:
+            run.main()
+        return caught.value.code
+
+    yield ended
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+def test_what_serve_refuses_is_a_failure(serve_run: Callable[..., object]) -> None:
+    """It says why, and ends as if all were well: a supervisor would not start it again."""
+    assert serve_run(lambda _: sys.exit()) == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_is_none(serve_run: Callable[..., object], number: signal.Signals) -> None:
+    """Serve shuts down, whichever signal says so."""
+
+    def serving(_: list[str]) -> None:
+        with suppress(KeyboardInterrupt):
+            os.kill(os.getpid(), number)
+        sys.exit()
+
+    assert not serve_run(serving)
+
+
+def test_a_config_with_a_slip_is_said_before_ray_starts(
+    serve_run: Callable[..., object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In one line."""
+    config = tmp_path / "config.yaml"
+    config.write_text(DEV.read_text().replace("num_replicas: 2", "num_replica: 2"))
+    status = serve_run(lambda _: pytest.fail("it was run"), config)
+    assert status == "error: the config is not valid: Serve knows no applications.deployments.num_replica"
+
+
+def test_an_interrupt_before_serve_is_one(serve_run: Callable[..., object], monkeypatch: pytest.MonkeyPatch) -> None:
+    """While Ray starts, say: no traceback."""
+
+    def interrupted(_: list[str]) -> None:
+        raise KeyboardInterrupt
+
+    assert serve_run(interrupted) == 130
