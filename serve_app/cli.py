@@ -162,9 +162,11 @@ def _image_paths(paths: Sequence[Path]) -> list[Path]:
 
 def _demo(args: argparse.Namespace) -> int:
     began = args.since or time.time()
+    if args.frames and not args.frames.exists():  # now: to start the service takes longer than to read this
+        raise FileNotFoundError(f"there is no {args.frames}")
     fetch_weights(ExtractorSettings().weights_dir)
     with tempfile.TemporaryDirectory(prefix="deepfake-demo-") as folder:
-        frames = args.frames or _write_portrait_frames(Path(folder))
+        frame_paths = _image_paths([args.frames or _write_portrait_frames(Path(folder))])[:MAX_FRAMES]
         launch = LaunchSettings()
         launch = launch.model_copy(update={"port": launch.port or free_port()})
         log = cache_dir() / "demo.log"
@@ -172,9 +174,9 @@ def _demo(args: argparse.Namespace) -> int:
         _say(f"starting the service on port {launch.port}; its log: {log}")
         with launcher.running_service(args.config, launch, log=log, start_timeout_s=_START_TIMEOUT_S) as url:
             ready_s = time.time() - began
-            status = main(["predict", "--url", url, *map(str, _image_paths([frames])[:MAX_FRAMES])])
+            status = main(["predict", "--url", url, *map(str, frame_paths)])
             answered_s = time.time() - began
-        _say(f"ready after {ready_s:.1f} s, answered after {answered_s:.1f} s")
+        _say(f"ready after {ready_s:.1f} s" + (f", answered after {answered_s:.1f} s" if status == 0 else ""))
     return status
 
 

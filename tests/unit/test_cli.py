@@ -1,5 +1,7 @@
 """The command line's frame: how a command ends that does not end well."""
 
+from pathlib import Path
+
 import pytest
 
 from serve_app import cli, launcher
@@ -24,3 +26,16 @@ def test_an_error_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["models", "--models-dir", folder]) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert folder in line
+
+
+@pytest.mark.parametrize("make_folder", [True, False])
+def test_the_demo_looks_for_its_frames_first(
+    tmp_path: Path, make_folder: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not after half a minute in which the service has started."""
+    monkeypatch.setattr(launcher, "running_service", lambda *_, **__: pytest.fail("it was started"))
+    frames = tmp_path / "frames"
+    if make_folder:
+        frames.mkdir()
+    assert cli.main(["demo", "--frames", str(frames)]) == 1
+    assert str(frames) in capsys.readouterr().err
