@@ -98,7 +98,9 @@ def _add_import(commands: "Commands") -> None:
     )
     importing.add_argument("--backend", choices=get_args(Backend), required=True, help="whose features it takes")
     importing.add_argument("--output", choices=("logit", "probability"), required=True, help="what it gives")
-    importing.add_argument("--license", required=True, help="under which the model may be used, such as Apache-2.0")
+    importing.add_argument(
+        "--license", type=_text, required=True, help="under which the model may be used, such as Apache-2.0"
+    )
     importing.add_argument("--threshold", type=float, default=0.5, help="fake is what scores above it (default: 0.5)")
     importing.add_argument("--card", type=Path, metavar="FILE", help="its model card, in Markdown")
     importing.set_defaults(command=_carry_out, action="import-model")
@@ -142,6 +144,12 @@ def _carry_out_with(
             elif getattr(args, partner) is None:
                 parser.error(f"--{option.replace('_', '-')} is nothing without --{partner}")
     return _carry_out(args)
+
+
+def _text(text: str) -> str:
+    if not text.strip():
+        raise argparse.ArgumentTypeError("it must not be empty")
+    return text
 
 
 def _natural(text: str) -> int:

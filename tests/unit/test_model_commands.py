@@ -195,6 +195,14 @@ def test_an_option_without_its_partner_is_refused(command: list[str], message: s
     assert message in capsys.readouterr().err
 
 
+def test_a_model_has_a_licence(tmp_path: Path, capsys: Capture) -> None:
+    """Whoever serves it wants to know."""
+    named = ["--name", "mine", "--backend", "facemesh", "--output", "logit", "--license", " "]
+    with pytest.raises(SystemExit, match="2"):
+        main(["import-model", "model.onnx", "--models-dir", str(tmp_path), *named])
+    assert "--license: it must not be empty" in capsys.readouterr().err
+
+
 def test_a_card_that_is_no_text_is_one_line(tmp_path: Path, capsys: Capture) -> None:
     """Rather than a traceback."""
     card = tmp_path / "card.md"
