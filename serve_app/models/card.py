@@ -29,7 +29,7 @@ It takes the 674 features of one frame, as the `{backend}` extractor writes them
 
 ## Limits
 - One frame at a time: flicker and timing are not seen. Nor is texture: a swap with aligned landmarks passes for real.
-- Profiles beyond 45 degrees, faces under 40 px, strong expressions and occlusions were simulated seldom or never.
+- Profiles beyond 45 degrees, faces under 40 px, strong expressions and occlusions {rarity}.
 - Features of another extractor mean something else; the service refuses to mix them.
 
 Licence: {license}.
@@ -53,6 +53,9 @@ from one of them: a swapped inner face, a foreign mouth, mismatched eyes, an inn
 bad blend. {calibration_note} How large a forger's errors are is a guess."""
 
 _LABELLED_ROWS = "{n_labelled_rows} rows of a folder of labelled CSVs, of {n_labelled_groups} groups of people."
+
+_SIMULATED_RARITY = "were simulated seldom or never"
+_LABELLED_RARITY = "are known as far as the folder holds them"
 
 _MEASURED_SIMULATED = """\
 Names that end in `_simulated`: on simulated identities that took no part in training; so these numbers say how well it
@@ -97,6 +100,7 @@ def write_card(manifest: Manifest) -> str:
         warning=_WARNINGS["labelled" if training.n_labelled_rows else "simulated"],
         rows="\n\n".join(_rows(training, manifest.backend)),
         measured="\n".join(_measured(training)),
+        rarity=_SIMULATED_RARITY if training.n_identities else _LABELLED_RARITY,
         low=band.low,
         high=band.high,
         calibration=calibration.method,
