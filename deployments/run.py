@@ -5,17 +5,18 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from threading import Event, Thread
 from types import FrameType
+from typing import Any
 
 import ray
 import yaml
 from ray import serve
 from ray.exceptions import RayError
 from ray.serve.exceptions import RayServeException
-from ray.serve.schema import ApplicationStatusOverview
+from ray.serve.schema import ApplicationStatusOverview, HTTPOptionsSchema
 from ray.serve.scripts import cli
 
 from deployments.config import check_config
@@ -27,16 +28,25 @@ _EXIT_INTERRUPTED = 130  # 128 and the signal's number, as shells have it
 
 def main() -> None:
     """Run the config that is the program's argument until a signal comes."""
+    deploy = yaml.safe_load(Path(sys.argv[1]).read_text())
     try:
-        check_config(yaml.safe_load(Path(sys.argv[1]).read_text()))
-        _run()
+        check_config(deploy)
+        _run(_url(deploy))
     except SetupError as exc:
         sys.exit(f"error: {exc}")
     except KeyboardInterrupt:  # Ray is starting; later, Serve takes it
         sys.exit(_EXIT_INTERRUPTED)
 
 
-def _run() -> None:
+def _url(deploy: Mapping[str, Any]) -> str:
+    """Where the service will answer: its lone ingress, or Serve's proxies."""
+    ingress = (deploy["applications"][0].get("args") or {}).get("ingress") or {}
+    address = HTTPOptionsSchema.model_validate(ingress.get("listen") or deploy.get("http_options") or {})
+    host = f"[{address.host}]" if ":" in address.host else address.host
+    return f"http://{host}:{address.port}"
+
+
+def _run(url: str) -> None:
     # Here, for it sets a SIGTERM handler of its own, which kills the replicas. The dashboard's ten processes would take
     # a quarter of a GB; a Ray that was started by itself has it.
     ray.init(namespace="serve", include_dashboard=False)
@@ -50,7 +60,7 @@ def _run() -> None:
     signal.signal(signal.SIGINT, stop)  # a background job of a shell is born ignoring it
     failures: list[str] = []
     ended = Event()
-    Thread(target=_watch_start, args=(failures, ended), daemon=True).start()
+    Thread(target=_watch_start, args=(url, failures, ended), daemon=True).start()
     try:
         cli(["run", *sys.argv[1:]])
     except SystemExit as exc:
@@ -63,8 +73,11 @@ def _run() -> None:
             sys.exit("\n".join(failures))  # on stderr, and with status 1
 
 
-def _watch_start(failures: list[str], ended: Event) -> None:
-    """Interrupt the main thread if a deployment fails to start: ``serve run`` itself would stay, and serve nothing."""
+def _watch_start(url: str, failures: list[str], ended: Event) -> None:
+    """Say when the service is ready, or interrupt the main thread if a deployment fails to start.
+
+    ``serve run`` itself would say nothing of the one, and of the other neither: it would stay, and serve nothing.
+    """
     began, statuses = time.time(), set[str]()
     while statuses != {"RUNNING"} and not ended.wait(_POLL_S):
         with contextlib.suppress(RayError, RayServeException):  # the controller is starting, restarts, or ends
@@ -75,6 +88,8 @@ def _watch_start(failures: list[str], ended: Event) -> None:
             failures += [line for application in applications for line in _failures(application)]
             os.kill(os.getpid(), signal.SIGINT)
             return
+    if statuses == {"RUNNING"}:
+        sys.stderr.write(f"the service answers at {url}\n")
 
 
 def _failures(application: ApplicationStatusOverview) -> Iterator[str]:

@@ -1,11 +1,14 @@
 """``serve run`` with a status that a supervisor can go by."""
 
+import math
 import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from threading import Event
+from types import SimpleNamespace
 
 import pytest
 
@@ -67,3 +70,22 @@ def test_an_interrupt_before_serve_is_one(serve_run: Callable[..., object], monk
         raise KeyboardInterrupt
 
     assert serve_run(interrupted) == 130
+
+
+@pytest.mark.parametrize(
+    ("args", "url"),
+    [
+        ({}, "http://127.0.0.1:8001"),
+        ({"args": {"ingress": {"listen": {"host": "::1", "port": 9000}}}}, "http://[::1]:9000"),
+    ],
+)
+def test_where_the_service_answers_is_said(
+    args: dict[str, object], url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Once every deployment runs: the log ends in a network's own words otherwise."""
+    there = SimpleNamespace(status="RUNNING", last_deployed_time_s=math.inf)
+    monkeypatch.setattr("ray.serve.status", lambda: SimpleNamespace(applications={"deepfake": there}))
+    monkeypatch.setattr(run, "_POLL_S", 0)
+    deploy = {"http_options": {"host": "127.0.0.1", "port": 8001}, "applications": [args]}
+    run._watch_start(run._url(deploy), [], Event())
+    assert capsys.readouterr().err == f"the service answers at {url}\n"
