@@ -141,6 +141,7 @@ def test_labelled_rows_alone_make_a_model(labelled: Path, tmp_path: Path) -> Non
     assert "never seen a deepfake of another kind" in card
     assert "Licence: not stated" in card  # most sets of deepfakes are for research alone
     assert "simulated identities" not in card
+    assert "were simulated" not in card
 
 
 def test_labelled_rows_mix_with_simulated_ones(labelled: Path) -> None:
