@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import APIRouter, Depends, FastAPI
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from serve_app import __version__
@@ -91,8 +91,7 @@ def _predict_routes(service: Service) -> APIRouter:
         """Score 1 to 30 frames. `Accept: text/event-stream` tells each frame as it is finished."""
         accepted = await batch.accept(service, request)
         if batch.prefers_events(request.headers.get("accept", "")):
-            events = batch.answer_events(service, accepted, request.state.request_id)
-            return StreamingResponse(events, media_type=batch.EVENT_STREAM, headers={"Cache-Control": "no-store"})
+            return batch.EventStream(batch.answer_events(service, accepted, request.state.request_id))
         body = await batch.answer(service, accepted)
         return Response(body.model_dump_json(exclude_unset=True), media_type="application/json")
 

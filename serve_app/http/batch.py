@@ -3,11 +3,14 @@
 import asyncio
 import logging
 import re
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 
 from pydantic import BaseModel
 from starlette.requests import Request
+from starlette.responses import StreamingResponse
+from starlette.types import Send
 
 from serve_app.errors import DeadlineExceeded
 from serve_app.frames import Frame, accept_uploads
@@ -39,7 +42,7 @@ class Batch:
         """The model's, about the threshold that holds here."""
         shift = self.threshold - self.model.threshold
         low, high = self.model.uncertain_band
-        return low + shift, high + shift
+        return low + shift if low > 0 else low, high + shift if high < 1 else high  # an end at 0 or 1: no call at all
 
     def frame_body(self, outcome: FrameOutcome) -> FrameBody:
         """Say how one of its frames ended."""
@@ -106,7 +109,20 @@ def prefers_events(accept: str) -> bool:
     return weights[EVENT_STREAM] > 0 and weights[EVENT_STREAM] >= of_json
 
 
-async def answer_events(service: Service, batch: Batch, request_id: str) -> AsyncIterator[str]:
+class EventStream(StreamingResponse):
+    """Sends events, whose work ends with it: also where it is cancelled while a client takes none."""
+
+    def __init__(self, events: AsyncGenerator[str]) -> None:
+        super().__init__(events, media_type=EVENT_STREAM, headers={"Cache-Control": "no-store"})
+        self._events = events
+
+    async def stream_response(self, send: Send) -> None:
+        """Send the events; an iterator that was left alone would wait for the garbage collector."""
+        async with aclosing(self._events):
+            await super().stream_response(send)
+
+
+async def answer_events(service: Service, batch: Batch, request_id: str) -> AsyncGenerator[str]:
     """Server-sent events: ``frame`` for each as it is finished, then ``result``, or ``problem`` in its place."""
     events: asyncio.Queue[str | None] = asyncio.Queue()
 

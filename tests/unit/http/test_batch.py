@@ -1,18 +1,25 @@
 """``POST /batch/predict``: the answer."""
 
+import asyncio
 import json
+import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from threading import Event
 
 import pytest
+from requests import Request
 from starlette.testclient import TestClient
+from starlette.types import Message, Scope
 
 from serve_app.http.app import create_app
 from serve_app.http.service import Service
-from serve_app.predictions import REASON_GROUPS
+from serve_app.predictions import REASON_GROUPS, ModelDescription
+from serve_app.remembered import Remembered
 from serve_app.settings import IngressSettings
 from tests.unit import stages
+from tests.unit.in_time import run_within
 
 SEED_ANSWER = (
     b'{"status":"success","session_id":"video_123","frames_processed":2,"predictions":['
@@ -222,6 +229,48 @@ def test_events_end_with_a_problem_when_the_request_fails(client: TestClient) ->
     name, body = response.text.strip().split("\n\n")[-1].split("\n")
     problem = json.loads(body.removeprefix("data: "))
     assert (name, problem["code"], problem["request_id"]) == ("event: problem", "deadline_exceeded", "r1")
+
+
+def test_the_work_of_a_stream_ends_with_it(
+    make_service: Callable[..., Service], extractor: stages.StageExtractor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client that takes no event has lost its place; its frames must not be worked on outside of one."""
+    monkeypatch.setattr("serve_app.http.middleware._TAKE_S", 0.1)
+    form = Request("POST", "http://here", files=files_of(b"no picture", stages.HANGS)).prepare()
+    headers = {"content-type": form.headers["Content-Type"], "accept": "text/event-stream"}
+    body: list[Message] = [{"type": "http.request", "body": form.body, "more_body": False}]
+
+    async def receive() -> Message:
+        if not body:
+            await asyncio.Event().wait()
+        return body.pop()
+
+    async def send(message: Message) -> None:
+        if message["type"] == "http.response.body":
+            await asyncio.Event().wait()
+
+    async def stall() -> None:
+        scope: Scope = {"type": "http", "asgi": {"spec_version": "2.3"}, "method": "POST", "path": "/batch/predict"}
+        scope["query_string"] = b""
+        scope["headers"] = [(name.encode(), value.encode()) for name, value in headers.items()]
+        await create_app(make_service())(scope, receive, send)
+        assert extractor.cancelled == 1
+
+    run_within(0.9, stall)  # before the request's own deadline of a second
+
+
+@pytest.mark.parametrize(("threshold", "score"), [("0.3", 0.95), ("0.7", 0.05)])
+def test_a_model_that_cannot_tell_decides_at_no_threshold(
+    make_service: Callable[..., Service], threshold: str, score: float
+) -> None:
+    """Its band is all scores, wherever a caller puts the threshold."""
+
+    async def models() -> list[ModelDescription]:
+        return [replace(stages.MODEL, uncertain_band=(0.0, 1.0))]
+
+    with TestClient(create_app(make_service(models=Remembered(models, fresh_s=math.inf)))) as client:
+        form, files = {"threshold": threshold}, files_of(stages.image(score))
+        assert client.post("/batch/predict", data=form, files=files).json()["summary"]["verdict"] == "uncertain"
 
 
 def test_a_model_of_another_backend_is_refused_before_any_extraction(
