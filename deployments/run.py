@@ -34,7 +34,7 @@ def main() -> None:
         _run(_url(deploy))
     except SetupError as exc:
         sys.exit(f"error: {exc}")
-    except KeyboardInterrupt:  # Ray is starting; later, Serve takes it
+    except KeyboardInterrupt:  # Ray is starting; later, Serve's command takes it
         sys.exit(_EXIT_INTERRUPTED)
 
 
@@ -43,7 +43,7 @@ def _url(deploy: Mapping[str, Any]) -> str:
     ingress = (deploy["applications"][0].get("args") or {}).get("ingress") or {}
     address = HTTPOptionsSchema.model_validate(ingress.get("listen") or deploy.get("http_options") or {})
     host = f"[{address.host}]" if ":" in address.host else address.host
-    return f"http://{host}:{address.port}"
+    return f"{'https' if address.ssl_certfile else 'http'}://{host}:{address.port}"
 
 
 def _run(url: str) -> None:
@@ -66,6 +66,8 @@ def _run(url: str) -> None:
     except SystemExit as exc:
         if not stopped.is_set():
             exc.code = exc.code or 1  # what Serve refuses it says, and ends with 0
+        elif exc.code:
+            exc.code = _EXIT_INTERRUPTED  # while it was starting
         raise
     finally:
         ended.set()  # to be asked for its status without a Ray, Serve would start one

@@ -47,6 +47,11 @@ def child_environment() -> dict[str, str]:
     return {name: os.environ[name] for name in _CHILD_VARIABLES if name in os.environ}
 
 
+def has_ray_plugins() -> bool:
+    """Return whether Ray was given plugins, which may know more of a ``runtime_env`` than Ray does."""
+    return bool(os.environ.get("RAY_RUNTIME_ENV_PLUGINS"))
+
+
 def redis_url() -> str | None:
     """Return ``$REDIS_URL``, if it is set."""
     return os.environ.get("REDIS_URL") or None

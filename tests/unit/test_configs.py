@@ -30,6 +30,34 @@ def test_serve_knows_every_key_and_takes_every_value(config: dict[str, Any]) -> 
     check_config(config)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"num_replicas": "auto", "autoscaling_config": {"min_replicas": 3}},
+        {"num_replicas": "auto"},
+        {"ray_actor_options": {"runtime_env": {"nsight": "default", "pip": ["six"]}}},
+        {"autoscaling_config": {"min_replicas": 0, "max_replicas": 2, "initial_replicas": 1}, "num_replicas": None},
+        {"request_router_config": {"initial_backoff_s": 0.1}},
+    ],
+)
+def test_what_serve_takes_is_taken(options: dict[str, Any]) -> None:
+    """A config that is none of ours, too."""
+    deploy = yaml.safe_load((CONFIGS_DIR / "dev.yaml").read_text())
+    deploy["applications"][0]["deployments"][1] = {"name": "Extractor", **options}
+    check_config(deploy)
+
+
+def test_a_plugin_of_rays_may_know_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is named in a variable of Ray's."""
+    deploy = yaml.safe_load((CONFIGS_DIR / "dev.yaml").read_text())
+    deploy["applications"][0]["runtime_env"]["our_plugin"] = {}
+    with pytest.raises(SetupError, match="our_plugin"):
+        check_config(deploy)
+    monkeypatch.setenv("RAY_RUNTIME_ENV_PLUGINS", "[]")
+    check_config(deploy)
+
+
+AUTOSCALED = {"num_replicas": None}
 Change = Callable[[dict[str, Any], dict[str, Any]], object]
 
 
@@ -51,6 +79,17 @@ Change = Callable[[dict[str, Any], dict[str, Any]], object]
         (lambda _, app: app.pop("import_path"), "applications.0.import_path: Field required"),
         (lambda _, app: app["deployments"][1].update(num_replicas=0), "greater than 0"),
         (lambda deploy, _: deploy["logging_config"].update(log_level="LOUD"), "LOUD"),
+        (lambda deploy, _: deploy.update(grpc_options={"prot": 9000}), "Serve knows no grpc_options.prot"),
+        (lambda _, app: app["deployments"][1].update(AUTOSCALED | {"autoscaling_config": {"min_replicas": 3}}), "max"),
+        (lambda _, app: app["deployments"][1].update(request_router_config={"initial_backoff_s": -1}), "initial"),
+        (
+            lambda _, app: app["deployments"][1].update(request_router_config={"request_router_class": "no.such:C"}),
+            "No module named 'no'",
+        ),
+        (
+            lambda _, app: app["deployments"][1]["ray_actor_options"].update(runtime_env={"env_vars": {"A": 1}}),
+            r"Dict\[str, str\]",
+        ),
     ],
 )
 def test_what_serve_would_drop_or_refuse_is_said(change: Change, fault: str) -> None:

@@ -22,9 +22,11 @@ def serve_run(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., object]
     """Runs a config with a Ray that starts at once, and with this in the place of ``serve run``; returns its status."""
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
-    def ended(serving: Callable[[list[str]], None], config: Path = DEV) -> object:
+    def ended(
+        serving: Callable[[list[str]], None], config: Path = DEV, start_ray: Callable[..., None] = lambda **_: None
+    ) -> object:
         monkeypatch.setattr(sys, "argv", ["run", str(config)])
-        monkeypatch.setattr("ray.init", lambda **_: None)
+        monkeypatch.setattr("ray.init", start_ray)
         monkeypatch.setattr(run, "_watch_start", lambda *_: None)
         monkeypatch.setattr(run, "cli", serving)
         with pytest.raises(SystemExit) as caught:
@@ -63,13 +65,25 @@ def test_a_config_with_a_slip_is_said_before_ray_starts(
     assert status == "error: the config is not valid: Serve knows no applications.deployments.num_replica"
 
 
-def test_an_interrupt_before_serve_is_one(serve_run: Callable[..., object], monkeypatch: pytest.MonkeyPatch) -> None:
-    """While Ray starts, say: no traceback."""
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_while_serve_starts_is_an_interruption(serve_run: Callable[..., object], number: signal.Signals) -> None:
+    """Serve's command calls it a failure."""
 
-    def interrupted(_: list[str]) -> None:
+    def starting(_: list[str]) -> None:
+        with suppress(KeyboardInterrupt):
+            os.kill(os.getpid(), number)
+        sys.exit(1)
+
+    assert serve_run(starting) == 130
+
+
+def test_a_stop_while_ray_starts_is_an_interruption(serve_run: Callable[..., object]) -> None:
+    """And no traceback."""
+
+    def interrupt(**_: object) -> None:
         raise KeyboardInterrupt
 
-    assert serve_run(interrupted) == 130
+    assert serve_run(lambda _: pytest.fail("it was run"), start_ray=interrupt) == 130
 
 
 @pytest.mark.parametrize(
