@@ -156,8 +156,8 @@ def _look_at_redis(url: str | None) -> Finding:
     try:
         parts = urlsplit(url)
         address = (parts.hostname or "localhost", parts.port or _REDIS_PORT)
-    except ValueError as exc:  # of its port, or of brackets
-        return Finding("redis", "broken", f"REDIS_URL is no URL: {exc}", "make it redis://[:PASSWORD@]HOST[:PORT]")
+    except ValueError:  # whose words may be a part of the password
+        return Finding("redis", "broken", "REDIS_URL is no URL", "make it redis://[:PASSWORD@]HOST[:PORT]")
     where = f"{address[0]}:{address[1]}"  # the URL may hold a password
     if parts.scheme != "redis":
         return Finding("redis", "broken", f"{where}: this check speaks redis:// only", "test it with redis-cli --tls")

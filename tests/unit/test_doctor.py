@@ -184,6 +184,7 @@ def test_redis_that_refuses_is_broken(
         ("rediss://host", "redis://"),
         ("redis://host:port", "no URL"),
         ("redis://[host", "no URL"),
+        ("redis://:s3cr/et@host:6379", "no URL"),
     ],
 )
 def test_redis_that_cannot_be_asked_is_broken(
