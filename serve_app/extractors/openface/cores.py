@@ -11,7 +11,7 @@ _NAME = "\0deepfake-serve-openface-core-{core}"  # \0: in Linux's abstract names
 
 
 class CoreClaim:
-    """A core that no other replica on this machine takes, until it is released or its process ends, however it does."""
+    """A core that no other replica here takes, until it is released or its process ends, however it does."""
 
     def __init__(self, core: int, name: socket.socket) -> None:
         self.core = core
@@ -25,7 +25,8 @@ class CoreClaim:
 def claim_core() -> CoreClaim | None:
     """Claim the first free core that this process may run on; None where there is none, or cores cannot be chosen.
 
-    A name that is bound is a claim which no one can take away: files in TEMP_DIR are removed by those who clean up.
+    A name that is bound is a claim which no one can take away: files in TEMP_DIR are removed by those who clean up. It
+    holds within a network namespace: containers do not see each other's claims, so give each of them its own cores.
     """
     if not hasattr(os, "sched_setaffinity"):
         return None

@@ -10,7 +10,9 @@ import pytest
 
 from serve_app.extractors.openface.cores import CoreClaim, claim_core
 
-CORES = {90_004, 90_007}  # of no machine: a service that runs on this one has its own
+FIRST = 10_000 + 2 * os.getpid()  # of no machine, and no other run of these tests
+SECOND = FIRST + 1
+CORES = {FIRST, SECOND}
 CLAIM_AND_WAIT = f"""
 import os, time
 os.sched_getaffinity = lambda _: {CORES}
@@ -45,7 +47,7 @@ def core_of(claim: CoreClaim | None) -> int | None:
 
 def test_each_replica_has_a_core_of_its_own(claim: Callable[[], CoreClaim | None]) -> None:
     """As long as there are free ones; then they share, and the log says so."""
-    assert [core_of(claim()) for _ in range(3)] == [90_004, 90_007, None]
+    assert [core_of(claim()) for _ in range(3)] == [FIRST, SECOND, None]
 
 
 def test_a_released_core_is_free_again(claim: Callable[[], CoreClaim | None]) -> None:
@@ -54,17 +56,17 @@ def test_a_released_core_is_free_again(claim: Callable[[], CoreClaim | None]) ->
     assert first is not None
     first.release()
     first.release()
-    assert core_of(claim()) == 90_004
+    assert core_of(claim()) == FIRST
 
 
 def test_a_claim_of_a_dead_process_is_free(claim: Callable[[], CoreClaim | None]) -> None:
     """However it died; as long as it lives, the core is its own."""
     with subprocess.Popen([sys.executable, "-c", CLAIM_AND_WAIT], stdout=subprocess.PIPE) as other:  # noqa: S603
         assert other.stdout is not None
-        assert int(other.stdout.readline()) == 90_004
-        assert core_of(claim()) == 90_007
+        assert int(other.stdout.readline()) == FIRST
+        assert core_of(claim()) == SECOND
         other.send_signal(signal.SIGKILL)
-    assert core_of(claim()) == 90_004
+    assert core_of(claim()) == FIRST
 
 
 def test_where_cores_cannot_be_chosen_none_is_claimed(monkeypatch: pytest.MonkeyPatch) -> None:
