@@ -162,8 +162,8 @@ def _image_paths(paths: Sequence[Path]) -> list[Path]:
 
 def _demo(args: argparse.Namespace) -> int:
     began = args.since or time.time()
-    if args.frames and not args.frames.exists():  # now: to start the service takes longer than to read this
-        raise FileNotFoundError(f"there is no {args.frames}")
+    if args.frames:
+        _check_frames(args.frames)
     fetch_weights(ExtractorSettings().weights_dir)
     with tempfile.TemporaryDirectory(prefix="deepfake-demo-") as folder:
         frame_paths = _image_paths([args.frames or _write_portrait_frames(Path(folder))])[:MAX_FRAMES]
@@ -178,6 +178,12 @@ def _demo(args: argparse.Namespace) -> int:
             answered_s = time.time() - began
         _say(f"ready after {ready_s:.1f} s" + (f", answered after {answered_s:.1f} s" if status == 0 else ""))
     return status
+
+
+def _check_frames(frames: Path) -> None:
+    """Raise FileNotFoundError where there is none, before anything is downloaded or started for them."""
+    for path in _image_paths([frames]):
+        path.stat()
 
 
 def _write_portrait_frames(folder: Path) -> Path:
