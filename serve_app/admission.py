@@ -17,24 +17,47 @@ class Admission:
         self._bytes = 0
 
     @contextmanager
-    def admit(self, size_bytes: int) -> Iterator[None]:
+    def admit(self, size_bytes: int) -> Iterator["Place"]:
         """Hold a place for one request. A lone request is let in whatever its size.
 
         Raises:
             Overloaded: there is no place; says when to try again.
         """
-        full = self._requests >= self._max_requests
-        heavy = self._requests > 0 and self._bytes + size_bytes > self._max_bytes
-        if full or heavy:
-            raise Overloaded(
-                f"{self._requests} requests of {self._bytes / 1e6:.0f} MB are in progress: "
-                f"try again in {self._retry_after_s} s",
-                retry_after_s=self._retry_after_s,
-            )
+        if self._requests >= self._max_requests:
+            raise self._overloaded()
+        place = Place(self)
         self._requests += 1
-        self._bytes += size_bytes
         try:
-            yield
+            place.grow_to(size_bytes)
+            yield place
         finally:
             self._requests -= 1
-            self._bytes -= size_bytes
+            self._bytes -= place.size_bytes
+
+    def take(self, n_bytes: int) -> None:
+        """Count bytes of a request that has a place.
+
+        Raises:
+            Overloaded: with those of the others they are too many.
+        """
+        if self._requests > 1 and self._bytes + n_bytes > self._max_bytes:
+            raise self._overloaded()
+        self._bytes += n_bytes
+
+    def _overloaded(self) -> Overloaded:
+        message = f"{self._requests} requests of {self._bytes / 1e6:.0f} MB are in progress"
+        return Overloaded(f"{message}: try again in {self._retry_after_s} s", retry_after_s=self._retry_after_s)
+
+
+class Place:
+    """One request's: its body counts as what it declares, or as what has come of it."""
+
+    def __init__(self, admission: Admission) -> None:
+        self.size_bytes = 0
+        self._admission = admission
+
+    def grow_to(self, size_bytes: int) -> None:
+        """Count a body of this size; raises Overloaded where that is too much now."""
+        if size_bytes > self.size_bytes:
+            self._admission.take(size_bytes - self.size_bytes)
+            self.size_bytes = size_bytes

@@ -141,7 +141,7 @@ class IngressSettings(_Settings):
     max_file_bytes: int = Field(default=20 * 2**20, gt=0)
     max_body_bytes: int = Field(default=200 * 2**20, gt=0)
     max_requests: int = Field(default=16, gt=0)  # admitted at a time, per ingress replica
-    max_admitted_bytes: int = Field(default=2**29, gt=0)  # their declared bodies together
+    max_admitted_bytes: int = Field(default=2**29, gt=0)  # their bodies together, as declared or as they come
     retry_after_s: int = Field(default=5, gt=0)
     output_dir: Annotated[Path, AfterValidator(Path.absolute)] = Field(  # answers name it to clients
         default_factory=lambda: Path(_from_environment("OUTPUT_DIR", "/data/batch_output")), validate_default=True

@@ -77,7 +77,7 @@ def _predict_routes(service: Service) -> APIRouter:
         max_bytes = service.settings.max_body_bytes
         n_bytes = declared_bytes(request.headers)
         check_size(n_bytes, max_bytes=max_bytes)  # first, for it will be too large however long the client waits
-        with service.admission.admit(n_bytes or max_bytes):
+        with service.admission.admit(n_bytes) as request.state.place:
             yield
 
     @router.post(

@@ -61,14 +61,17 @@ class RequestContext:
 
 
 class BodyLimit:
-    """Refuses a body once it is too large, whatever it declared; Starlette's own limit would answer in plain text."""
+    """Refuses a body once it is too large, whatever it declared, or more than there is room for.
+
+    Starlette's own limit would answer in plain text.
+    """
 
     def __init__(self, app: ASGIApp, *, max_bytes: int) -> None:
         self._app = app
         self._max_bytes = max_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one ASGI connection; reading its body raises PayloadTooLarge inside the route."""
+        """Serve one ASGI connection; reading its body raises PayloadTooLarge or Overloaded inside the route."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -79,6 +82,8 @@ class BodyLimit:
             message = await receive()
             received += len(message.get("body", b""))
             check_size(received, max_bytes=self._max_bytes)
+            if place := scope.get("state", {}).get("place"):
+                place.grow_to(received)
             return message
 
         await self._app(scope, receive_limited, send)

@@ -38,3 +38,24 @@ def test_a_request_that_fails_gives_its_place_back(admission: Admission) -> None
     for _ in range(5):
         with pytest.raises(ZeroDivisionError), admission.admit(90):
             raise ZeroDivisionError
+
+
+def test_a_body_of_unknown_size_counts_as_what_has_come(admission: Admission) -> None:
+    """It needs no more room than it takes, and is refused once there is none."""
+    with admission.admit(60):
+        with admission.admit(0) as place:
+            place.grow_to(30)
+            place.grow_to(40)
+            with pytest.raises(Overloaded, match="2 requests"):
+                place.grow_to(41)
+        with admission.admit(40):
+            pass
+    with admission.admit(100):
+        pass
+
+
+def test_a_body_counts_once(admission: Admission) -> None:
+    """As what it declared, however its parts come in."""
+    with admission.admit(50) as place, admission.admit(50):
+        place.grow_to(20)
+        place.grow_to(50)

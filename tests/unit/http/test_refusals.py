@@ -8,9 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from httpx2 import Response
+from requests import Request
 from starlette.testclient import TestClient
 from starlette.types import Message
 
+from serve_app.admission import Admission
 from serve_app.http.app import create_app
 from serve_app.http.service import Service
 from serve_app.remembered import Remembered
@@ -160,6 +163,22 @@ def test_a_body_that_declares_too_much_is_refused_while_others_are_under_way(cli
             threads.submit(client.post, "/batch/predict", files=files_of(stages.HANGS))
         statuses = {client.post("/batch/predict", content=b"x" * 50_000).status_code for _ in range(10)}
     assert statuses == {413}
+
+
+def test_bodies_that_declare_no_length_need_the_room_that_they_take(make_service: Callable[..., Service]) -> None:
+    """Gateways send them so; two of the largest would not fit, two small ones do."""
+    admission = Admission(max_requests=2, max_bytes=50_000, retry_after_s=7)
+    with TestClient(create_app(make_service(admission=admission))) as client, ThreadPoolExecutor(2) as threads:
+        answers = [threads.submit(post_in_chunks, client, stages.HANGS) for _ in range(2)]
+    assert [answer.result().json()["code"] for answer in answers] == ["deadline_exceeded"] * 2
+
+
+def post_in_chunks(client: TestClient, image: bytes) -> Response:
+    """Post a frame without saying how long the body is."""
+    form = Request("POST", "http://here", files=files_of(image)).prepare()
+    assert isinstance(form.body, bytes)
+    content_type = {"content-type": form.headers["Content-Type"]}
+    return client.post("/batch/predict", content=iter([form.body[:50], form.body[50:]]), headers=content_type)
 
 
 def test_a_client_that_leaves_in_its_upload_is_no_error(
