@@ -70,7 +70,7 @@ def sweep(temp_dir: Path) -> int:
     return len(leftovers)
 
 
-def try_lock(descriptor: int) -> bool:
+def _try_lock(descriptor: int) -> bool:
     """Lock an open file or folder unless another process has."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -81,7 +81,7 @@ def try_lock(descriptor: int) -> bool:
 
 def _wait_for_lock(directory: int, temp_dir: Path) -> None:
     deadline = time.monotonic() + _LOCK_TIMEOUT_S
-    while not try_lock(directory):
+    while not _try_lock(directory):
         if time.monotonic() > deadline:
             raise OpenFaceUnusable(
                 f"TEMP_DIR {temp_dir} is held by a process that does not go on; see `lsof {temp_dir}`"
@@ -95,7 +95,7 @@ def _is_orphaned(folder: Path) -> bool:
     except OSError:
         return False
     try:
-        return try_lock(descriptor)
+        return _try_lock(descriptor)
     finally:
         os.close(descriptor)
 
