@@ -162,11 +162,10 @@ def _image_paths(paths: Sequence[Path]) -> list[Path]:
 
 def _demo(args: argparse.Namespace) -> int:
     began = args.since or time.time()
-    if args.frames:
-        _check_frames(args.frames)
+    chosen = _frames_in(args.frames) if args.frames else None  # before anything is downloaded or started for them
     fetch_weights(ExtractorSettings().weights_dir)
     with tempfile.TemporaryDirectory(prefix="deepfake-demo-") as folder:
-        frame_paths = _image_paths([args.frames or _write_portrait_frames(Path(folder))])[:MAX_FRAMES]
+        frame_paths = chosen or _frames_in(_write_portrait_frames(Path(folder)))
         launch = LaunchSettings()
         launch = launch.model_copy(update={"port": launch.port or free_port()})
         log = cache_dir() / "demo.log"
@@ -180,10 +179,10 @@ def _demo(args: argparse.Namespace) -> int:
     return status
 
 
-def _check_frames(frames: Path) -> None:
-    """Raise FileNotFoundError where there is none, before anything is downloaded or started for them."""
-    for path in _image_paths([frames]):
-        path.stat()
+def _frames_in(folder: Path) -> list[Path]:
+    """The first frames of a folder, as many as a request takes; raises FileNotFoundError where there is none."""
+    folder.stat()
+    return _image_paths([folder])[:MAX_FRAMES]
 
 
 def _write_portrait_frames(folder: Path) -> Path:
