@@ -155,7 +155,7 @@ def _object(content: bytes) -> Answer | None:
 def _refusal(problem: Answer, *, retry_after: str = "") -> ServiceRefused:
     return ServiceRefused(
         str(problem.get("detail") or "no reason was given"),
-        status=problem["status"],
+        status=problem.get("status", 0),
         code=str(problem.get("code", "unknown")),
         retry_after_s=int(retry_after) if retry_after.isdecimal() else None,
     )

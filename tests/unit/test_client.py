@@ -192,6 +192,15 @@ def test_a_stream_that_breaks_off_in_an_event_is_a_failure(
         next(events)
 
 
+def test_a_problem_of_someone_elses_is_a_refusal(
+    client: BatchDeepfakeClient, frame_paths: list[Path], answered: Callable[..., None]
+) -> None:
+    """Whatever its event holds."""
+    answered(200, b'event: problem\ndata: {"title": "Gone"}\n\n')
+    with pytest.raises(ServiceRefused, match="no reason"):
+        list(client.stream_batch(frame_paths))
+
+
 def test_a_late_answer_is_a_refusal_in_the_stream(client: BatchDeepfakeClient, tmp_path: Path) -> None:
     """The problem event is raised."""
     (tmp_path / "hangs.jpg").write_bytes(stages.HANGS)
