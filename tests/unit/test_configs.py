@@ -57,7 +57,6 @@ def test_a_plugin_of_rays_may_know_more(monkeypatch: pytest.MonkeyPatch) -> None
     check_config(deploy)
 
 
-AUTOSCALED = {"num_replicas": None}
 Change = Callable[[dict[str, Any], dict[str, Any]], object]
 
 
@@ -74,13 +73,16 @@ Change = Callable[[dict[str, Any], dict[str, Any]], object]
         (lambda _, app: app["runtime_env"].update(env_var={}), "Ray knows no applications.runtime_env.env_var"),
         (lambda _, app: app["runtime_env"]["env_vars"].update(X=1), r"must be of type Dict\[str, str\]"),
         (lambda _, app: app["deployments"].append({"name": "Ingress"}), "the deployment Ingress is there 2 times"),
-        (lambda _, app: app.update(deployments=["x"]), "."),
+        (lambda _, app: app.update(deployments=["x"]), "'str' object has no attribute"),
         (lambda _, app: app.update(deployments=None), "applications.0.deployments: "),
         (lambda _, app: app.pop("import_path"), "applications.0.import_path: Field required"),
         (lambda _, app: app["deployments"][1].update(num_replicas=0), "greater than 0"),
         (lambda deploy, _: deploy["logging_config"].update(log_level="LOUD"), "LOUD"),
         (lambda deploy, _: deploy.update(grpc_options={"prot": 9000}), "Serve knows no grpc_options.prot"),
-        (lambda _, app: app["deployments"][1].update(AUTOSCALED | {"autoscaling_config": {"min_replicas": 3}}), "max"),
+        (
+            lambda _, app: app["deployments"][1].update(num_replicas=None, autoscaling_config={"min_replicas": 3}),
+            r"max_replicas \(1\) must be",
+        ),
         (lambda _, app: app["deployments"][1].update(request_router_config={"initial_backoff_s": -1}), "initial"),
         (
             lambda _, app: app["deployments"][1].update(request_router_config={"request_router_class": "no.such:C"}),

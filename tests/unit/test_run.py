@@ -55,9 +55,7 @@ def test_a_stop_is_none(serve_run: Callable[..., object], number: signal.Signals
     assert not serve_run(serving)
 
 
-def test_a_config_with_a_slip_is_said_before_ray_starts(
-    serve_run: Callable[..., object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_config_with_a_slip_is_said_before_ray_starts(serve_run: Callable[..., object], tmp_path: Path) -> None:
     """In one line."""
     config = tmp_path / "config.yaml"
     config.write_text(DEV.read_text().replace("num_replicas: 2", "num_replica: 2"))
