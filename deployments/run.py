@@ -78,7 +78,7 @@ def _run(url: str) -> None:
 def _watch_start(url: str, failures: list[str], ended: Event) -> None:
     """Say when the service is ready, or interrupt the main thread if a deployment fails to start.
 
-    ``serve run`` itself would say nothing of the one, and of the other neither: it would stay, and serve nothing.
+    ``serve run`` itself says neither, and would stay to serve nothing.
     """
     began, statuses = time.time(), set[str]()
     while statuses != {"RUNNING"} and not ended.wait(_POLL_S):

@@ -50,7 +50,7 @@ class Admission:
 
 
 class Place:
-    """One request's: its body counts as what it declares, or as what has come of it."""
+    """One request's place: its body counts as what it declares, or as what has come of it."""
 
     def __init__(self, admission: Admission) -> None:
         self.size_bytes = 0
